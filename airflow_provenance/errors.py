@@ -1,0 +1,60 @@
+"""Every error of ours, one class per thing a caller can do about it.
+
+::
+
+    ProvenanceError              one line that says what to do; the command line prints just that
+    ├── SettingsError            a setting is missing or cannot be used: change the setting
+    ├── SubjectError             a run, dataset or version was asked for that cannot be found
+    ├── EventError               an event that cannot be ingested: it goes to the quarantine
+    └── StoreError               the store cannot be used as it is
+        ├── StoreMigrationError  its schema is missing, older or newer: run ``db migrate`` or upgrade
+        └── StoreUnavailableError  it cannot be reached or written: check the disk, rights, server
+"""
+
+from __future__ import annotations
+
+
+class ProvenanceError(Exception):
+    """Something a user can mend; its text is one line that says how."""
+
+
+class SettingsError(ProvenanceError):
+    """A setting is missing or cannot be used."""
+
+
+class SubjectError(ProvenanceError):
+    """A run, dataset or version was asked for that the store does not know, or knows twice."""
+
+
+class EventError(ProvenanceError):
+    """An event or note that cannot be ingested.
+
+    Attributes:
+        reason: a short code, stable for scripts: one of `REASONS`.
+    """
+
+    REASONS = (
+        "invalid_json",
+        "invalid_event",
+        "no_time_zone",
+        "too_large",
+        "too_late",
+        "torn_line",
+        "bad_checksum",
+    )
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class StoreError(ProvenanceError):
+    """The store cannot be used as it is."""
+
+
+class StoreMigrationError(StoreError):
+    """The schema of the store is missing, older or newer than this release."""
+
+
+class StoreUnavailableError(StoreError):
+    """The store cannot be reached or written."""

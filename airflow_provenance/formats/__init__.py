@@ -1,0 +1,1 @@
+"""Translation to and from what travels: OpenLineage, our facets, spool lines, notes. Pure."""

@@ -1,0 +1,161 @@
+"""Our own facets: their names, schema URLs and builders; one JSON Schema file each beside this.
+
+====================================  =========  ==================================================
+``airflowProvenance_task``            run        the task process that emitted the event
+``airflowProvenance_run``             run        start, end, state, host and trigger of the task run
+``airflowProvenance_truncated``       run        facets left out because they were too large
+``airflowProvenance_content``         dataset    digest, size and time of the content that was seen
+``airflowProvenance_partition``       dataset    which partition of the dataset was read or written
+====================================  =========  ==================================================
+
+A schema URL is immutable: a change of a schema is a new version in its URN. The URN names a file of
+the wheel, so that validating needs no network (`load_schema`).
+
+>>> from airflow_provenance.domain.identity import TaskRef
+>>> task_facet(TaskRef("flights", "manual__1", "ingest", -1, 1))["taskId"]
+'ingest'
+>>> load_schema(TASK)["$id"]
+'urn:airflow-provenance:facets:1-0-0:AirflowProvenanceTaskRunFacet'
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow_provenance import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_provenance.domain.identity import TaskRef
+
+TASK: Final = "airflowProvenance_task"
+RUN: Final = "airflowProvenance_run"
+TRUNCATED: Final = "airflowProvenance_truncated"
+CONTENT: Final = "airflowProvenance_content"
+PARTITION: Final = "airflowProvenance_partition"
+# OpenLineage's own, which we add where the producer gave none.
+VERSION: Final = "version"
+
+Facet = dict[str, Any]
+
+_SCHEMA_NAMES: Final = {
+    TASK: "AirflowProvenanceTaskRunFacet",
+    RUN: "AirflowProvenanceRunFacet",
+    TRUNCATED: "AirflowProvenanceTruncatedRunFacet",
+    CONTENT: "AirflowProvenanceContentDatasetFacet",
+    PARTITION: "AirflowProvenancePartitionDatasetFacet",
+}
+FACET_NAMES: Final = tuple(_SCHEMA_NAMES)
+_VERSION_SCHEMA_URL: Final = (
+    "https://openlineage.io/spec/facets/1-0-1/DatasetVersionDatasetFacet.json"
+    "#/$defs/DatasetVersionDatasetFacet"
+)
+
+
+PRODUCER: Final = f"urn:airflow-provenance:{__version__}"
+
+
+def schema_id(name: str) -> str:
+    """Return the ``$id`` of the schema of one of our facets."""
+    return f"urn:airflow-provenance:facets:1-0-0:{_SCHEMA_NAMES[name]}"
+
+
+def schema_url(name: str) -> str:
+    """Return the ``_schemaURL`` that events carry for one of our facets."""
+    return f"{schema_id(name)}#/$defs/{_SCHEMA_NAMES[name]}"
+
+
+def load_schema(name: str) -> dict[str, Any]:
+    """Return the JSON Schema of one of our facets, as it is shipped."""
+    text = files(__name__).joinpath(f"{_SCHEMA_NAMES[name]}.json").read_text(encoding="utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+def task_facet(ref: TaskRef) -> Facet:
+    """Return `TASK`: the try of a task whose process emitted the event."""
+    return _facet(
+        TASK,
+        dagId=ref.dag_id,
+        runId=ref.run_id,
+        taskId=ref.task_id,
+        mapIndex=ref.map_index,
+        tryNumber=ref.try_number,
+    )
+
+
+def run_facet(
+    *,
+    started_at: str | None = None,
+    ended_at: str | None = None,
+    state: str | None = None,
+    hostname: str | None = None,
+    consumed_asset_events: Sequence[dict[str, Any]] | None = None,
+) -> Facet:
+    """Return `RUN`: Airflow's own times, state and host of the task run, and what triggered it."""
+    return _facet(
+        RUN,
+        startedAt=started_at,
+        endedAt=ended_at,
+        state=state,
+        hostname=hostname,
+        consumedAssetEvents=None if consumed_asset_events is None else [*consumed_asset_events],
+    )
+
+
+def asset_event(
+    dag_id: str, run_id: str, task_id: str | None, map_index: int | None
+) -> dict[str, Any]:
+    """Return one entry of ``consumedAssetEvents``: who wrote the asset."""
+    entry = {"dagId": dag_id, "runId": run_id, "taskId": task_id, "mapIndex": map_index}
+    return {key: value for key, value in entry.items() if value is not None}
+
+
+def truncated_facet(left_out: Sequence[dict[str, Any]]) -> Facet:
+    """Return `TRUNCATED`: the facets that were left out, each ``{path, sizeBytes, sha256}``."""
+    return _facet(TRUNCATED, facets=[*left_out])
+
+
+def content_facet(
+    *,
+    digest: str | None = None,
+    size_bytes: int | None = None,
+    modified_at: str | None = None,
+    verified: bool,
+    reason: str | None = None,
+) -> Facet:
+    """Return `CONTENT`: the digest of the content, or the reason why there is none.
+
+    ``verified`` is a claim: this content is what the run read or wrote.
+    """
+    return _facet(
+        CONTENT,
+        algorithm=None if digest is None else "sha256",
+        digest=digest,
+        sizeBytes=size_bytes,
+        modifiedAt=modified_at,
+        verified=verified,
+        reason=reason,
+    )
+
+
+def partition_facet(key: str) -> Facet:
+    """Return `PARTITION`: which partition of the dataset was read or written."""
+    return _facet(PARTITION, key=key)
+
+
+def version_facet(dataset_version: str) -> Facet:
+    """Return OpenLineage's own ``version`` facet."""
+    return {
+        "_producer": PRODUCER,
+        "_schemaURL": _VERSION_SCHEMA_URL,
+        "datasetVersion": dataset_version,
+    }
+
+
+def _facet(name: str, **members: object) -> Facet:
+    known = {key: value for key, value in members.items() if value is not None}
+    return {"_producer": PRODUCER, "_schemaURL": schema_url(name), **known}

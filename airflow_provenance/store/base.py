@@ -1,0 +1,283 @@
+"""What a store can do, and the shapes it answers with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import msgspec
+
+from airflow_provenance.domain.identity import DatasetRef, RunKey
+from airflow_provenance.domain.linking import LinkRule
+from airflow_provenance.domain.run import RunDoc, RunFacts, RunState, VersionStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from airflow_provenance.formats.spool_line import Kind
+
+
+class LogEntry(msgspec.Struct, frozen=True):
+    """An event or a note as it was received, with what ingest gave it."""
+
+    seq: int
+    id: bytes
+    event_us: int
+    received_us: int
+    kind: str
+    event_type: str | None
+    run_id: int | None
+    job_id: int | None
+    raw: bytes | None = None
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """Something that could not be ingested, and why."""
+
+    kind: Kind | Literal["?"]
+    raw: bytes
+    reason: str
+    message: str
+    source: str
+
+
+class QuarantineEntry(msgspec.Struct, frozen=True):
+    """A rejected entry as the quarantine keeps it. `id` never changes and is never reused."""
+
+    id: int
+    received_us: int
+    kind: str
+    reason: str
+    message: str
+    source: str
+    size_bytes: int
+    raw: bytes | None = None
+
+
+class SpoolOffset(msgspec.Struct, frozen=True):
+    """How far a spool file was read: an ingest moves it from `expected` to `reached`."""
+
+    file: str
+    expected: int
+    reached: int
+
+
+class IngestReport(msgspec.Struct):
+    """What became of a batch."""
+
+    received: int = 0
+    ingested: int = 0
+    repeated: int = 0
+    quarantined: int = 0
+    warnings: list[str] = []
+    # Another drainer read the same lines first: nothing of the batch was written.
+    overtaken: bool = False
+
+    def add(self, other: IngestReport) -> None:
+        """Count another batch in."""
+        self.received += other.received
+        self.ingested += other.ingested
+        self.repeated += other.repeated
+        self.quarantined += other.quarantined
+        self.warnings = [*self.warnings, *other.warnings]
+        self.overtaken = self.overtaken or other.overtaken
+
+
+class RunView(msgspec.Struct, frozen=True):
+    """A run as the store answers with it. Times in UTC microseconds."""
+
+    id: int
+    key: RunKey
+    job: tuple[str, str]
+    run_uuid: str | None
+    state: RunState
+    execution_state: RunState
+    started_us: int | None
+    ended_us: int | None
+    hostname: str | None
+    override: tuple[RunState, int, str | None] | None
+    is_final: bool
+
+
+class VersionView(msgspec.Struct, frozen=True):
+    """A dataset version. `run_id` is its writer; None for an observed version of a source."""
+
+    id: int
+    dataset: DatasetRef
+    partition: str | None
+    run_id: int | None
+    content_id: str | None
+    status: VersionStatus
+    replaces: bool
+    ended_us: int | None
+    first_seen_us: int | None
+    verified: bool | None
+
+
+class Edge(msgspec.Struct, frozen=True):
+    """An edge of the lineage graph, along the data: from `src` to `dst`.
+
+    A node is a run or a dataset version; both take their ids from one space. `via` is the id of
+    the read that a link belongs to, 0 for other edges.
+    """
+
+    dst: int
+    src: int
+    rule: LinkRule
+    via: int = 0
+
+
+class ReadView(msgspec.Struct, frozen=True):
+    """A dataset that a run read, and the rule that links it to versions."""
+
+    id: int
+    run_id: int
+    dataset: DatasetRef
+    partition: str | None
+    named: str | None
+    verified: bool
+    rule: LinkRule
+
+
+class RunQuery(msgspec.Struct, frozen=True):
+    """Which runs to list, newest first."""
+
+    dag_id: str | None = None
+    job: str | None = None
+    state: RunState | None = None
+    since_us: int | None = None
+    limit: int = 50
+
+
+Direction = Literal["upstream", "downstream"]
+
+
+class ProvenanceReader(Protocol):
+    """Answers from the store; every question of ours goes through it."""
+
+    def runs(self, query: RunQuery) -> list[RunView]:
+        """Return runs, newest start first."""
+
+    def runs_named(self, name: str) -> list[RunView]:
+        """Return the runs with this runId (a UUID), or this Airflow run_id, or this node id."""
+
+    def runs_by_id(self, ids: Iterable[int]) -> dict[int, RunView]:
+        """Return runs by node id; ids that are no runs are left out."""
+
+    def versions_by_id(self, ids: Iterable[int]) -> dict[int, VersionView]:
+        """Return versions by node id; ids that are no versions are left out."""
+
+    def run_doc(self, run_id: int) -> RunDoc:
+        """Return all that was said of a run, its facets included."""
+
+    def siblings(self, run_id: int) -> list[RunView]:
+        """Return all tries of the task instance that a run is a try of, itself included."""
+
+    def children(self, run_id: int) -> list[RunView]:
+        """Return the runs whose parent a run is."""
+
+    def datasets_named(self, text: str) -> list[DatasetRef]:
+        """Return the datasets whose ``namespace/name``, or else name, is this text."""
+
+    def versions(self, dataset: DatasetRef) -> list[VersionView]:
+        """Return a dataset's versions, oldest first."""
+
+    def versions_of_run(self, run_id: int) -> list[VersionView]:
+        """Return what a run wrote."""
+
+    def reads_of_run(self, run_id: int) -> list[ReadView]:
+        """Return what a run read."""
+
+    def trace(self, nodes: Sequence[int], direction: Direction, depth: int | None) -> list[Edge]:
+        """Return every edge within `depth` steps of the nodes (None: all), nodes visited once."""
+
+    def entries(
+        self,
+        *,
+        after_seq: int = 0,
+        limit: int = 100,
+        run_id: int | None = None,
+        with_raw: bool = False,
+    ) -> list[LogEntry]:
+        """Return log entries in the order of their `seq`."""
+
+    def quarantine(self, *, with_raw: bool = False) -> list[QuarantineEntry]:
+        """Return what could not be ingested, oldest first."""
+
+    def counts(self) -> dict[str, int]:
+        """Return how many entries, runs, versions, edges and quarantined entries there are."""
+
+    def scan_runs(self) -> Iterator[tuple[RunView, RunDoc]]:
+        """Return every run with its document; runs absorbed by another are no runs."""
+
+    def scan_versions(self) -> Iterator[VersionView]:
+        """Return every version."""
+
+    def scan_reads(self) -> Iterator[ReadView]:
+        """Return every read."""
+
+    def scan_edges(self) -> Iterator[Edge]:
+        """Return every edge."""
+
+    def job_names(self) -> list[tuple[str, str]]:
+        """Return (namespace, name) of every job."""
+
+    def dataset_names(self) -> list[DatasetRef]:
+        """Return every dataset."""
+
+
+class ProvenanceWriter(Protocol):
+    """Takes what was received."""
+
+    def ingest(
+        self,
+        entries: Sequence[tuple[Kind, bytes]],
+        *,
+        received_us: int,
+        source: str = "",
+        rejected: Sequence[Rejected] = (),
+        offset: SpoolOffset | None = None,
+    ) -> IngestReport:
+        """Ingest a batch in one transaction: all that is good, the rest into the quarantine.
+
+        Args:
+            entries: (``E`` for an event or ``N`` for a note, its bytes as emitted).
+            received_us: when it was received.
+            source: where it came from, for the quarantine.
+            rejected: what the caller could not even read, for the quarantine.
+            offset: the spool file's offset, moved in the same transaction.
+        """
+
+    def spool_offset(self, file: str) -> int:
+        """Return how far a spool file was ingested, in bytes."""
+
+    def forget_spool(self, file: str) -> None:
+        """Forget the offset of a spool file that is gone."""
+
+    def release(self, quarantine_ids: Sequence[int]) -> None:
+        """Take entries out of the quarantine, after a replay."""
+
+    def expire(self, before_us: int) -> int:
+        """Drop raw entries older than this, freeze what follows from them, return how many."""
+
+
+class Store(ProvenanceReader, ProvenanceWriter, Protocol):
+    """Both; `dump_facts` serves tests and comparisons of two stores."""
+
+    def dump_facts(self) -> dict[str, Any]:
+        """Return every fact by natural keys, sorted: equal for equal sets of entries."""
+
+    def close(self) -> None:
+        """Let go of connections and files."""
+
+
+class StoredRun(msgspec.Struct):
+    """A run while ingest works on it."""
+
+    id: int
+    key: RunKey
+    digest: bytes
+    job_id: int
+    doc: RunDoc
+    facts: RunFacts | None = None
+    absorbed_by: int | None = None
+    is_new: bool = False

@@ -1,0 +1,493 @@
+"""The store in memory: for tests, examples and back-tests. Product code, the same rules.
+
+It keeps rows in dictionaries and answers a `Ledger`'s questions by scanning them, generously: the
+rules take any superset. So it is also the plain reading of what `store.sql` does with indexes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from airflow_provenance.domain.identity import DatasetRef, TaskRunKey, WireKey, key_digest
+from airflow_provenance.domain.linking import LinkRule, Version
+from airflow_provenance.domain.run import Facets, RunDoc, VersionStatus, merged
+from airflow_provenance.errors import SubjectError
+from airflow_provenance.store.base import (
+    Edge,
+    IngestReport,
+    LogEntry,
+    QuarantineEntry,
+    ReadView,
+    Rejected,
+    RunQuery,
+    RunView,
+    SpoolOffset,
+    StoredRun,
+    VersionView,
+)
+from airflow_provenance.store.dump import dump_facts, parent_of
+from airflow_provenance.store.ingest import Limits, ingest_batch, parse_batch
+from airflow_provenance.store.ledger import Observed, StoredRead, Wanted, Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+    from airflow_provenance.formats.spool_line import Kind
+    from airflow_provenance.store.base import Direction
+
+
+class _ObservedRow(msgspec.Struct):
+    id: int
+    observed: Observed
+    first_seen_us: int = 0
+    verified: bool = True
+
+
+class MemoryLedger:
+    """The rows, and what ingest asks of them. See `store.ledger.Ledger`."""
+
+    def __init__(self) -> None:
+        self.counters: dict[str, int] = defaultdict(int)
+        self.horizon = 0
+        self.offsets: dict[str, int] = {}
+        self.log: dict[bytes, LogEntry] = {}
+        self.quarantined: dict[bytes, QuarantineEntry] = {}
+        self.jobs: dict[tuple[str, str], int] = {}
+        self.datasets: dict[DatasetRef, int] = {}
+        self.job_facets: dict[int, Facets] = defaultdict(dict)
+        self.dataset_facets: dict[int, Facets] = defaultdict(dict)
+        self.runs: dict[int, StoredRun] = {}
+        self.digests: dict[bytes, int] = {}
+        self.wires: set[Wire] = set()
+        self.versions: dict[int, Version] = {}
+        self.observed: dict[Observed, _ObservedRow] = {}
+        self.reads: dict[int, StoredRead] = {}
+        self.edges: set[Edge] = set()
+
+    def move_offset(self, offset: SpoolOffset, received_us: int) -> bool:
+        if self.offsets.get(offset.file, 0) != offset.expected:
+            return False
+        self.offsets[offset.file] = offset.reached
+        return True
+
+    def horizon_us(self) -> int:
+        return self.horizon
+
+    def next_ids(self, counter: str, count: int) -> int:
+        first = self.counters[counter] + 1
+        self.counters[counter] += count
+        return first
+
+    def known_entries(self, ids: Sequence[bytes]) -> set[bytes]:
+        return self.log.keys() & set(ids)
+
+    def append_log(self, entries: Sequence[LogEntry]) -> None:
+        self.log |= {entry.id: entry for entry in entries}
+
+    def add_quarantine(self, rejected: Sequence[Rejected], received_us: int) -> int:
+        known = len(self.quarantined)
+        for one in rejected:
+            digest = quarantine_digest(one)
+            if digest not in self.quarantined:
+                self.quarantined[digest] = QuarantineEntry(
+                    self.next_ids("quarantine", 1),
+                    received_us,
+                    one.kind,
+                    one.reason,
+                    one.message,
+                    one.source,
+                    len(one.raw),
+                    one.raw,
+                )
+        return len(self.quarantined) - known
+
+    def job_ids(self, names: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        return {name: self.jobs.setdefault(name, len(self.jobs) + 1) for name in names}
+
+    def dataset_ids(self, refs: Collection[DatasetRef]) -> dict[DatasetRef, int]:
+        return {ref: self.datasets.setdefault(ref, len(self.datasets) + 1) for ref in refs}
+
+    def merge_job_facets(self, facets: Mapping[int, Facets]) -> None:
+        _merge_latest(self.job_facets, facets)
+
+    def merge_dataset_facets(self, facets: Mapping[int, Facets]) -> None:
+        _merge_latest(self.dataset_facets, facets)
+
+    def runs_by_digest(self, digests: Collection[bytes]) -> list[StoredRun]:
+        return self.runs_by_id([self.digests[one] for one in digests if one in self.digests])
+
+    def runs_by_id(self, ids: Collection[int]) -> list[StoredRun]:
+        # Copies: ingest folds into what it loads, and a batch that fails must leave no trace.
+        return [
+            msgspec.structs.replace(
+                self.runs[one], doc=merged([self.runs[one].doc]), is_new=False
+            )
+            for one in ids
+        ]
+
+    def runs_on_wires(self, wires: Collection[tuple[str, int]]) -> list[Wire]:
+        asked = set(wires)
+        return [wire for wire in self.wires if wire[:2] in asked]
+
+    def put_runs(self, runs: Sequence[StoredRun], wires: Sequence[Wire]) -> None:
+        self.runs |= {run.id: run for run in runs}
+        self.digests |= {run.digest: run.id for run in runs}
+        self.wires |= set(wires)
+
+    def versions_of(self, run_ids: Collection[int]) -> list[Version]:
+        ids = set(run_ids)
+        return [msgspec.structs.replace(v) for v in self.versions.values() if v.run_id in ids]
+
+    def put_versions(self, versions: Sequence[Version], removed: Collection[int]) -> None:
+        for one in removed:
+            del self.versions[one]
+        gone = set(removed)
+        self.edges = {edge for edge in self.edges if edge.dst not in gone}
+        self.versions |= {version.id: version for version in versions}
+
+    def reads_of(self, run_ids: Collection[int]) -> list[StoredRead]:
+        ids = set(run_ids)
+        return [one for one in self.reads.values() if one.read.run_id in ids]
+
+    def reads_affected(
+        self, since_us: Mapping[int, int], flows: Collection[bytes], consumed: Collection[bytes]
+    ) -> list[StoredRead]:
+        return [
+            one
+            for one in self.reads.values()
+            if one.read.dataset_id in since_us or one.read.flow in flows
+        ]
+
+    def candidate_versions(self, wanted: Mapping[int, Wanted]) -> list[Version]:
+        return [version for version in self.versions.values() if version.dataset_id in wanted]
+
+    def upstream_tasks(self, flows: Collection[bytes]) -> dict[bytes, dict[str, set[str]]]:
+        found: dict[bytes, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+        for run in self.runs.values():
+            facts = run.facts
+            if facts is not None and facts.upstream and facts.flow is not None:
+                found[facts.flow.dag_run][facts.flow.task_id] |= set(facts.upstream)
+        return found
+
+    def observed_ids(self, observed: Collection[Observed]) -> dict[Observed, int]:
+        for one in observed:
+            if one not in self.observed:
+                self.observed[one] = _ObservedRow(self.next_ids("node", 1), one)
+        return {one: self.observed[one].id for one in observed}
+
+    def put_reads(self, reads: Sequence[StoredRead], removed: Collection[int]) -> None:
+        for one in removed:
+            del self.reads[one]
+        gone = set(removed)
+        self.edges = {edge for edge in self.edges if not edge.via or edge.via not in gone}
+        self.reads |= {one.read.id: one for one in reads}
+
+    def refresh_observed(self, ids: Collection[int]) -> None:
+        reads: dict[int, list[StoredRead]] = defaultdict(list)
+        for one in self.reads.values():
+            if one.observed_id is not None:
+                reads[one.observed_id].append(one)
+        for row in [row for row in self.observed.values() if row.id in ids]:
+            seen = [one.read for one in reads[row.id]]
+            if not seen:
+                del self.observed[row.observed]
+                continue
+            row.first_seen_us = min(read.as_of_us for read in seen)
+            row.verified = any(read.verified for read in seen)
+
+    def edges_of_reads(self, read_ids: Collection[int]) -> list[Edge]:
+        ids = set(read_ids)
+        return [edge for edge in self.edges if edge.via in ids]
+
+    def append_edges(self, version_ids: Collection[int]) -> list[Edge]:
+        ids = set(version_ids)
+        return [e for e in self.edges if e.dst in ids and e.rule == LinkRule.APPENDED]
+
+    def change_edges(self, removed: Iterable[Edge], added: Iterable[Edge]) -> None:
+        self.edges -= set(removed)
+        self.edges |= set(added)
+
+
+def _merge_latest(into: dict[int, Facets], other: Mapping[int, Facets]) -> None:
+    for one, facets in other.items():
+        for name, facet in facets.items():
+            if name not in into[one] or into[one][name][:2] < facet[:2]:
+                into[one][name] = facet
+
+
+def quarantine_digest(rejected: Rejected) -> bytes:
+    """Return 16 bytes that tell rejected entries apart: the same content is kept once."""
+    text = b"\0".join((rejected.kind.encode(), rejected.reason.encode(), rejected.raw))
+    return hashlib.blake2b(text, digest_size=16).digest()
+
+
+class MemoryStore:
+    """A `Store` in memory.
+
+    >>> store = MemoryStore()
+    >>> store.counts()["runs"]
+    0
+    """
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._rows = MemoryLedger()
+        self._limits = limits or Limits()
+
+    def ingest(
+        self,
+        entries: Sequence[tuple[Kind, bytes]],
+        *,
+        received_us: int,
+        source: str = "",
+        rejected: Sequence[Rejected] = (),
+        offset: SpoolOffset | None = None,
+    ) -> IngestReport:
+        """See `ProvenanceWriter.ingest`."""
+        parsed = parse_batch(entries, rejected, source, self._limits)
+        return ingest_batch(
+            self._rows, parsed, received_us=received_us, source=source, offset=offset
+        )
+
+    def spool_offset(self, file: str) -> int:
+        """See `ProvenanceWriter.spool_offset`."""
+        return self._rows.offsets.get(file, 0)
+
+    def forget_spool(self, file: str) -> None:
+        """See `ProvenanceWriter.forget_spool`."""
+        self._rows.offsets.pop(file, None)
+
+    def release(self, quarantine_ids: Sequence[int]) -> None:
+        """See `ProvenanceWriter.release`."""
+        gone = set(quarantine_ids)
+        rows = self._rows.quarantined
+        self._rows.quarantined = {key: one for key, one in rows.items() if one.id not in gone}
+
+    def expire(self, before_us: int) -> int:
+        """See `ProvenanceWriter.expire`."""
+        known = len(self._rows.log)
+        self._rows.horizon = max(self._rows.horizon, before_us)
+        self._rows.log = {
+            key: entry for key, entry in self._rows.log.items() if entry.event_us >= before_us
+        }
+        return known - len(self._rows.log)
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def dump_facts(self) -> dict[str, Any]:
+        """See `Store.dump_facts`."""
+        return dump_facts(self)
+
+    def runs(self, query: RunQuery) -> list[RunView]:
+        """See `ProvenanceReader.runs`."""
+        views = [view for view, _ in self.scan_runs() if _matches(view, query)]
+        views.sort(key=lambda view: (view.started_us or 0, view.id), reverse=True)
+        return views[: query.limit]
+
+    def runs_named(self, name: str) -> list[RunView]:
+        """See `ProvenanceReader.runs_named`."""
+        uuids = {wire.run_id for wire in self._rows.wires if wire.run_uuid == name.lower()}
+        return [
+            view
+            for view, _ in self.scan_runs()
+            if view.id in uuids
+            or str(view.id) == name
+            or (not isinstance(view.key, WireKey) and view.key.run_id == name)
+        ]
+
+    def runs_by_id(self, ids: Iterable[int]) -> dict[int, RunView]:
+        """See `ProvenanceReader.runs_by_id`."""
+        rows = self._rows.runs
+        return {one: self._view(rows[one]) for one in ids if one in rows and rows[one].facts}
+
+    def versions_by_id(self, ids: Iterable[int]) -> dict[int, VersionView]:
+        """See `ProvenanceReader.versions_by_id`."""
+        wanted = set(ids)
+        return {view.id: view for view in self.scan_versions() if view.id in wanted}
+
+    def run_doc(self, run_id: int) -> RunDoc:
+        """See `ProvenanceReader.run_doc`."""
+        run = self._rows.runs.get(run_id)
+        if run is None:
+            raise SubjectError(f"there is no run {run_id}: list runs with 'runs'")
+        absorbed = [one.doc for one in self._rows.runs.values() if one.absorbed_by == run_id]
+        return merged([run.doc, *absorbed])
+
+    def siblings(self, run_id: int) -> list[RunView]:
+        """See `ProvenanceReader.siblings`."""
+        key = self._rows.runs[run_id].key
+        if not isinstance(key, TaskRunKey):
+            return [self._view(self._rows.runs[run_id])]
+        return [view for view, _ in self.scan_runs() if view.key[:-1] == key[:-1]]
+
+    def children(self, run_id: int) -> list[RunView]:
+        """See `ProvenanceReader.children`."""
+        run = self._rows.runs[run_id]
+        wires = [WireKey(run.doc.namespace, run.doc.job, uuid) for uuid in run.doc.run_uuids]
+        mine = {run.digest, *map(key_digest, wires)}
+        return [
+            view
+            for view, doc in self.scan_runs()
+            if (parent := parent_of(view.key, doc)) is not None and key_digest(parent) in mine
+        ]
+
+    def datasets_named(self, text: str) -> list[DatasetRef]:
+        """See `ProvenanceReader.datasets_named`."""
+        full = [ref for ref in self._rows.datasets if "/".join(ref) == text]
+        return full or [ref for ref in self._rows.datasets if ref.name == text]
+
+    def versions(self, dataset: DatasetRef) -> list[VersionView]:
+        """See `ProvenanceReader.versions`."""
+        views = [view for view in self.scan_versions() if view.dataset == dataset]
+        return sorted(views, key=lambda view: (view.ended_us or view.first_seen_us or 0, view.id))
+
+    def versions_of_run(self, run_id: int) -> list[VersionView]:
+        """See `ProvenanceReader.versions_of_run`."""
+        return [view for view in self.scan_versions() if view.run_id == run_id]
+
+    def reads_of_run(self, run_id: int) -> list[ReadView]:
+        """See `ProvenanceReader.reads_of_run`."""
+        return [read for read in self.scan_reads() if read.run_id == run_id]
+
+    def trace(self, nodes: Sequence[int], direction: Direction, depth: int | None) -> list[Edge]:
+        """See `ProvenanceReader.trace`."""
+        beside: dict[int, list[Edge]] = defaultdict(list)
+        for edge in self._rows.edges:
+            beside[edge.dst if direction == "upstream" else edge.src].append(edge)
+        seen, frontier, found, step = set(nodes), list(nodes), list[Edge](), 0
+        while frontier and (depth is None or step < depth):
+            step += 1
+            edges = [edge for node in frontier for edge in beside[node]]
+            found += edges
+            ends = {edge.src if direction == "upstream" else edge.dst for edge in edges}
+            frontier = list(ends - seen)
+            seen |= ends
+        return found
+
+    def entries(
+        self,
+        *,
+        after_seq: int = 0,
+        limit: int = 100,
+        run_id: int | None = None,
+        with_raw: bool = False,
+    ) -> list[LogEntry]:
+        """See `ProvenanceReader.entries`."""
+        entries = sorted(self._rows.log.values(), key=lambda entry: entry.seq)
+        found = [
+            entry if with_raw else msgspec.structs.replace(entry, raw=None)
+            for entry in entries
+            if entry.seq > after_seq and run_id in (None, entry.run_id)
+        ]
+        return found[:limit]
+
+    def quarantine(self, *, with_raw: bool = False) -> list[QuarantineEntry]:
+        """See `ProvenanceReader.quarantine`."""
+        rows = sorted(self._rows.quarantined.values(), key=lambda one: one.id)
+        return [one if with_raw else msgspec.structs.replace(one, raw=None) for one in rows]
+
+    def counts(self) -> dict[str, int]:
+        """See `ProvenanceReader.counts`."""
+        return {
+            "entries": len(self._rows.log),
+            "runs": sum(1 for _ in self.scan_runs()),
+            "versions": sum(1 for _ in self.scan_versions()),
+            "edges": len(self._rows.edges),
+            "quarantined": len(self._rows.quarantined),
+        }
+
+    def scan_runs(self) -> Iterator[tuple[RunView, RunDoc]]:
+        """See `ProvenanceReader.scan_runs`."""
+        for run in self._rows.runs.values():
+            if run.facts is not None:
+                yield self._view(run), self.run_doc(run.id)
+
+    def scan_versions(self) -> Iterator[VersionView]:
+        """See `ProvenanceReader.scan_versions`."""
+        names = {number: ref for ref, number in self._rows.datasets.items()}
+        for version in self._rows.versions.values():
+            yield VersionView(
+                version.id,
+                names[version.dataset_id],
+                version.partition,
+                version.run_id,
+                version.content_id,
+                version.status,
+                version.replaces,
+                version.ended_us,
+                None,
+                None,
+            )
+        for row in self._rows.observed.values():
+            yield VersionView(
+                row.id,
+                names[row.observed.dataset_id],
+                row.observed.partition,
+                None,
+                row.observed.content_id,
+                VersionStatus.OBSERVED,
+                False,
+                None,
+                row.first_seen_us,
+                row.verified,
+            )
+
+    def scan_reads(self) -> Iterator[ReadView]:
+        """See `ProvenanceReader.scan_reads`."""
+        names = {number: ref for ref, number in self._rows.datasets.items()}
+        for one in self._rows.reads.values():
+            read = one.read
+            yield ReadView(
+                read.id,
+                read.run_id,
+                names[read.dataset_id],
+                read.partition,
+                read.named,
+                read.verified,
+                one.rule,
+            )
+
+    def scan_edges(self) -> Iterator[Edge]:
+        """See `ProvenanceReader.scan_edges`."""
+        yield from self._rows.edges
+
+    def job_names(self) -> list[tuple[str, str]]:
+        """See `ProvenanceReader.job_names`."""
+        return sorted(self._rows.jobs)
+
+    def dataset_names(self) -> list[DatasetRef]:
+        """See `ProvenanceReader.dataset_names`."""
+        return sorted(self._rows.datasets)
+
+    def _view(self, run: StoredRun) -> RunView:
+        facts = run.facts
+        if facts is None:
+            raise SubjectError(f"run {run.id} is part of run {run.absorbed_by}")
+        override = facts.override
+        return RunView(
+            run.id,
+            run.key,
+            (run.doc.namespace, run.doc.job),
+            facts.run_uuid,
+            facts.state,
+            facts.execution_state,
+            facts.started_us,
+            facts.ended_us,
+            facts.hostname,
+            (override.state, override.at_us, override.who) if override else None,
+            facts.is_final,
+        )
+
+
+def _matches(view: RunView, query: RunQuery) -> bool:
+    dag_id = None if isinstance(view.key, WireKey) else view.key.dag_id
+    return (
+        query.dag_id in (None, dag_id)
+        and query.job in (None, view.job[1])
+        and query.state in (None, view.state)
+        and (query.since_us is None or (view.started_us or 0) >= query.since_us)
+    )
