@@ -7,8 +7,8 @@
     ├── SubjectError             a run, dataset or version was asked for that cannot be found
     ├── EventError               an event that cannot be ingested: it goes to the quarantine
     └── StoreError               the store cannot be used as it is
-        ├── StoreMigrationError  its schema is missing, older or newer: run ``db migrate`` or upgrade
-        └── StoreUnavailableError  it cannot be reached or written: check the disk, rights, server
+        ├── StoreMigrationError    its schema is missing, older or newer: ``db migrate``, upgrade
+        └── StoreUnavailableError  it cannot be reached or written: check disk, rights, server
 """
 
 from __future__ import annotations

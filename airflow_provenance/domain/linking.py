@@ -209,7 +209,7 @@ def _in_same_dag_run(
     near = [
         (distances[version.task_id], version)
         for version in index.by_flow[read.flow]
-        if version.task_id in distances and _may_read(read, version)
+        if version.task_id is not None and version.task_id in distances and _may_read(read, version)
     ]
     if not near:
         return []

@@ -10,6 +10,7 @@ Rules: SEMANTICS "Runs" and "Dataset versions"; their numbers are cited where th
 from __future__ import annotations
 
 from enum import IntEnum
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -383,5 +384,5 @@ def succession(tries: list[tuple[int, RunState, bool]]) -> dict[int, tuple[int, 
     ordered = sorted(tries)
     return {
         number: (following[0], "retry" if state in _RETRIED and not is_final else "superseded")
-        for (number, state, is_final), following in zip(ordered, ordered[1:], strict=False)
+        for (number, state, is_final), following in pairwise(ordered)
     }

@@ -9,11 +9,10 @@ import msgspec
 from airflow_provenance.domain.identity import DatasetRef, RunKey
 from airflow_provenance.domain.linking import LinkRule
 from airflow_provenance.domain.run import RunDoc, RunFacts, RunState, VersionStatus
+from airflow_provenance.formats.spool_line import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-
-    from airflow_provenance.formats.spool_line import Kind
 
 
 class LogEntry(msgspec.Struct, frozen=True):
@@ -257,7 +256,10 @@ class ProvenanceWriter(Protocol):
         """Take entries out of the quarantine, after a replay."""
 
     def expire(self, before_us: int) -> int:
-        """Drop raw entries older than this, freeze what follows from them, return how many."""
+        """Drop raw entries older than this (whole milliseconds), freeze what follows from them.
+
+        Returns how many were dropped.
+        """
 
 
 class Store(ProvenanceReader, ProvenanceWriter, Protocol):

@@ -83,16 +83,20 @@ def parse_batch(
     parsed = Parsed(len(entries) + len(rejected), [], list(rejected))
     for kind, raw in entries:
         try:
-            if len(raw) > limits.event:
-                raise EventError(
-                    "too_large",
-                    f"{len(raw)} bytes are over max_event_bytes ({limits.event}): raise that "
-                    "setting and replay, or make the producer send less",
-                )
+            _refuse_too_large(raw, limits)
             parsed.entries.append(read_entry(kind, raw, limits.facet))
         except EventError as error:
             parsed.rejected.append(Rejected(kind, raw, error.reason, str(error), source))
     return parsed
+
+
+def _refuse_too_large(raw: bytes, limits: Limits) -> None:
+    if len(raw) > limits.event:
+        raise EventError(
+            "too_large",
+            f"{len(raw)} bytes are over max_event_bytes ({limits.event}): raise that setting and "
+            "replay, or make the producer send less",
+        )
 
 
 def ingest_batch(
@@ -105,7 +109,7 @@ def ingest_batch(
 ) -> IngestReport:
     """Write a batch into an open transaction and return what became of it."""
     report = IngestReport(received=parsed.received)
-    if offset is not None and not ledger.move_offset(offset, received_us):
+    if offset is not None and not ledger.move_offset(offset):
         report.overtaken = True
         return report
     entries, too_late = _set_apart(ledger, parsed.entries, source, report)
@@ -247,12 +251,9 @@ def _derive(
 ) -> None:
     runs, wires = _settle_shared_run_ids(ledger, touched)
     ledger.put_runs(runs, wires)
-    refs = {
-        io.dataset
-        for run in runs
-        if run.facts is not None
-        for io in (*run.facts.inputs, *run.facts.outputs)
-    }
+    facts = [run.facts for run in runs if run.facts is not None]
+    refs = {one.dataset for each in facts for one in each.inputs}
+    refs |= {one.dataset for each in facts for one in each.outputs}
     if not refs <= names.datasets.keys():
         names.datasets |= ledger.dataset_ids(refs)
     known_ids = [run.id for run in runs if not run.is_new]
@@ -306,7 +307,7 @@ def _absorbed_by(runs: Mapping[int, StoredRun], wires: Iterable[Wire]) -> dict[i
     by_wire: dict[tuple[str, int], list[int]] = defaultdict(list)
     for wire in wires:
         by_wire[wire.run_uuid, wire.job_id].append(wire.run_id)
-    absorbed = {}
+    absorbed: dict[int, int] = {}
     for ids in by_wire.values():
         if len(ids) > 1:
             keyed = [one for one in ids if not isinstance(runs[one].key, WireKey)]
@@ -444,17 +445,17 @@ class _Linking:
 
     def _candidates(self, reads: list[StoredRead]) -> dict[int, VersionIndex]:
         wanted = {
-            dataset_id: Wanted(since_us, set(), set())
+            dataset_id: Wanted(since_us, [], set())
             for dataset_id, since_us in self.since_us.items()
         }
         for one in reads:
             read = one.read
             want = wanted.get(read.dataset_id)
             if want is None:
-                want = wanted[read.dataset_id] = Wanted(read.as_of_us, set(), set())
+                want = wanted[read.dataset_id] = Wanted(read.as_of_us, [], set())
             want.since_us = min(want.since_us, read.as_of_us)
             if read.named is not None:
-                want.named.add(read.named)
+                want.named.append(read)
             if read.flow is not None:
                 want.flows.add(read.flow)
             want.flows.update(flow for flow, _, _ in read.consumed)
@@ -482,7 +483,7 @@ class _Linking:
             if links.rule == LinkRule.OBSERVED
         }
         observed_ids = self.ledger.observed_ids(observed) if observed else {}
-        stored = [one.read.id for one in reads if one.read.id not in new_ids]
+        stored = [one for one in reads if one.read.id not in new_ids]
         before: dict[int, set[Edge]] = defaultdict(set)
         for edge in self.ledger.edges_of_reads(stored):
             before[edge.via].add(edge)
@@ -501,7 +502,7 @@ class _Linking:
             added |= after - before[read.id]
             if id(one) not in untouched or (one.rule, one.observed_id) != (links.rule, observed_id):
                 put.append(StoredRead(read, links.rule, observed_id))
-        self.ledger.put_reads(put, [one.read.id for one in removed])
+        self.ledger.put_reads(put, removed)
         self.ledger.change_edges(gone, added)
         if refresh:
             self.ledger.refresh_observed(refresh)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
-from airflow_provenance.domain.identity import DatasetRef
 from airflow_provenance.domain.linking import LinkRule, Read, Version
 
 if TYPE_CHECKING:
+    from airflow_provenance.domain.identity import DatasetRef
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from airflow_provenance.domain.run import Facets
@@ -57,19 +57,19 @@ class Wanted(msgspec.Struct):
     Attributes:
         since_us: every version that ended at or after this, and of each partition the newest
             before it, from two different groups.
-        named: the newest versions with these content ids, too.
+        named: of the reads that name a version, the newest that it can mean, too.
         flows: the versions written in these DAG runs, too.
     """
 
     since_us: int
-    named: set[str]
+    named: list[Read]
     flows: set[bytes]
 
 
 class Ledger(Protocol):
     """One open transaction of a store, holding its write lock."""
 
-    def move_offset(self, offset: SpoolOffset, received_us: int) -> bool:
+    def move_offset(self, offset: SpoolOffset) -> bool:
         """Move a spool file's offset; False when it is not at `expected` any more."""
 
     def horizon_us(self) -> int:
@@ -140,13 +140,13 @@ class Ledger(Protocol):
     def observed_ids(self, observed: Collection[Observed]) -> dict[Observed, int]:
         """Return the node ids of observed versions, making those that are missing."""
 
-    def put_reads(self, reads: Sequence[StoredRead], removed: Collection[int]) -> None:
+    def put_reads(self, reads: Sequence[StoredRead], removed: Sequence[StoredRead]) -> None:
         """Write reads by id, remove others with their edges."""
 
     def refresh_observed(self, ids: Collection[int]) -> None:
         """Derive first seen and verified of observed versions anew; remove those without reads."""
 
-    def edges_of_reads(self, read_ids: Collection[int]) -> list[Edge]:
+    def edges_of_reads(self, reads: Sequence[StoredRead]) -> list[Edge]:
         """Return the link edges of reads."""
 
     def append_edges(self, version_ids: Collection[int]) -> list[Edge]:

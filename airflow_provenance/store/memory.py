@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -68,7 +68,7 @@ class MemoryLedger:
         self.reads: dict[int, StoredRead] = {}
         self.edges: set[Edge] = set()
 
-    def move_offset(self, offset: SpoolOffset, received_us: int) -> bool:
+    def move_offset(self, offset: SpoolOffset) -> bool:
         if self.offsets.get(offset.file, 0) != offset.expected:
             return False
         self.offsets[offset.file] = offset.reached
@@ -123,9 +123,7 @@ class MemoryLedger:
     def runs_by_id(self, ids: Collection[int]) -> list[StoredRun]:
         # Copies: ingest folds into what it loads, and a batch that fails must leave no trace.
         return [
-            msgspec.structs.replace(
-                self.runs[one], doc=merged([self.runs[one].doc]), is_new=False
-            )
+            msgspec.structs.replace(self.runs[one], doc=merged([self.runs[one].doc]), is_new=False)
             for one in ids
         ]
 
@@ -179,10 +177,10 @@ class MemoryLedger:
                 self.observed[one] = _ObservedRow(self.next_ids("node", 1), one)
         return {one: self.observed[one].id for one in observed}
 
-    def put_reads(self, reads: Sequence[StoredRead], removed: Collection[int]) -> None:
-        for one in removed:
+    def put_reads(self, reads: Sequence[StoredRead], removed: Sequence[StoredRead]) -> None:
+        gone = {one.read.id for one in removed}
+        for one in gone:
             del self.reads[one]
-        gone = set(removed)
         self.edges = {edge for edge in self.edges if not edge.via or edge.via not in gone}
         self.reads |= {one.read.id: one for one in reads}
 
@@ -199,8 +197,8 @@ class MemoryLedger:
             row.first_seen_us = min(read.as_of_us for read in seen)
             row.verified = any(read.verified for read in seen)
 
-    def edges_of_reads(self, read_ids: Collection[int]) -> list[Edge]:
-        ids = set(read_ids)
+    def edges_of_reads(self, reads: Sequence[StoredRead]) -> list[Edge]:
+        ids = {one.read.id for one in reads}
         return [edge for edge in self.edges if edge.via in ids]
 
     def append_edges(self, version_ids: Collection[int]) -> list[Edge]:
@@ -246,28 +244,24 @@ class MemoryStore:
         rejected: Sequence[Rejected] = (),
         offset: SpoolOffset | None = None,
     ) -> IngestReport:
-        """See `ProvenanceWriter.ingest`."""
         parsed = parse_batch(entries, rejected, source, self._limits)
         return ingest_batch(
             self._rows, parsed, received_us=received_us, source=source, offset=offset
         )
 
     def spool_offset(self, file: str) -> int:
-        """See `ProvenanceWriter.spool_offset`."""
         return self._rows.offsets.get(file, 0)
 
     def forget_spool(self, file: str) -> None:
-        """See `ProvenanceWriter.forget_spool`."""
         self._rows.offsets.pop(file, None)
 
     def release(self, quarantine_ids: Sequence[int]) -> None:
-        """See `ProvenanceWriter.release`."""
         gone = set(quarantine_ids)
         rows = self._rows.quarantined
         self._rows.quarantined = {key: one for key, one in rows.items() if one.id not in gone}
 
     def expire(self, before_us: int) -> int:
-        """See `ProvenanceWriter.expire`."""
+        before_us -= before_us % 1000
         known = len(self._rows.log)
         self._rows.horizon = max(self._rows.horizon, before_us)
         self._rows.log = {
@@ -279,17 +273,14 @@ class MemoryStore:
         """Nothing to let go of."""
 
     def dump_facts(self) -> dict[str, Any]:
-        """See `Store.dump_facts`."""
         return dump_facts(self)
 
     def runs(self, query: RunQuery) -> list[RunView]:
-        """See `ProvenanceReader.runs`."""
         views = [view for view, _ in self.scan_runs() if _matches(view, query)]
         views.sort(key=lambda view: (view.started_us or 0, view.id), reverse=True)
         return views[: query.limit]
 
     def runs_named(self, name: str) -> list[RunView]:
-        """See `ProvenanceReader.runs_named`."""
         uuids = {wire.run_id for wire in self._rows.wires if wire.run_uuid == name.lower()}
         return [
             view
@@ -300,17 +291,14 @@ class MemoryStore:
         ]
 
     def runs_by_id(self, ids: Iterable[int]) -> dict[int, RunView]:
-        """See `ProvenanceReader.runs_by_id`."""
         rows = self._rows.runs
         return {one: self._view(rows[one]) for one in ids if one in rows and rows[one].facts}
 
     def versions_by_id(self, ids: Iterable[int]) -> dict[int, VersionView]:
-        """See `ProvenanceReader.versions_by_id`."""
         wanted = set(ids)
         return {view.id: view for view in self.scan_versions() if view.id in wanted}
 
     def run_doc(self, run_id: int) -> RunDoc:
-        """See `ProvenanceReader.run_doc`."""
         run = self._rows.runs.get(run_id)
         if run is None:
             raise SubjectError(f"there is no run {run_id}: list runs with 'runs'")
@@ -318,14 +306,12 @@ class MemoryStore:
         return merged([run.doc, *absorbed])
 
     def siblings(self, run_id: int) -> list[RunView]:
-        """See `ProvenanceReader.siblings`."""
         key = self._rows.runs[run_id].key
         if not isinstance(key, TaskRunKey):
             return [self._view(self._rows.runs[run_id])]
         return [view for view, _ in self.scan_runs() if view.key[:-1] == key[:-1]]
 
     def children(self, run_id: int) -> list[RunView]:
-        """See `ProvenanceReader.children`."""
         run = self._rows.runs[run_id]
         wires = [WireKey(run.doc.namespace, run.doc.job, uuid) for uuid in run.doc.run_uuids]
         mine = {run.digest, *map(key_digest, wires)}
@@ -336,25 +322,20 @@ class MemoryStore:
         ]
 
     def datasets_named(self, text: str) -> list[DatasetRef]:
-        """See `ProvenanceReader.datasets_named`."""
         full = [ref for ref in self._rows.datasets if "/".join(ref) == text]
         return full or [ref for ref in self._rows.datasets if ref.name == text]
 
     def versions(self, dataset: DatasetRef) -> list[VersionView]:
-        """See `ProvenanceReader.versions`."""
         views = [view for view in self.scan_versions() if view.dataset == dataset]
         return sorted(views, key=lambda view: (view.ended_us or view.first_seen_us or 0, view.id))
 
     def versions_of_run(self, run_id: int) -> list[VersionView]:
-        """See `ProvenanceReader.versions_of_run`."""
         return [view for view in self.scan_versions() if view.run_id == run_id]
 
     def reads_of_run(self, run_id: int) -> list[ReadView]:
-        """See `ProvenanceReader.reads_of_run`."""
         return [read for read in self.scan_reads() if read.run_id == run_id]
 
     def trace(self, nodes: Sequence[int], direction: Direction, depth: int | None) -> list[Edge]:
-        """See `ProvenanceReader.trace`."""
         beside: dict[int, list[Edge]] = defaultdict(list)
         for edge in self._rows.edges:
             beside[edge.dst if direction == "upstream" else edge.src].append(edge)
@@ -376,7 +357,6 @@ class MemoryStore:
         run_id: int | None = None,
         with_raw: bool = False,
     ) -> list[LogEntry]:
-        """See `ProvenanceReader.entries`."""
         entries = sorted(self._rows.log.values(), key=lambda entry: entry.seq)
         found = [
             entry if with_raw else msgspec.structs.replace(entry, raw=None)
@@ -386,12 +366,10 @@ class MemoryStore:
         return found[:limit]
 
     def quarantine(self, *, with_raw: bool = False) -> list[QuarantineEntry]:
-        """See `ProvenanceReader.quarantine`."""
         rows = sorted(self._rows.quarantined.values(), key=lambda one: one.id)
         return [one if with_raw else msgspec.structs.replace(one, raw=None) for one in rows]
 
     def counts(self) -> dict[str, int]:
-        """See `ProvenanceReader.counts`."""
         return {
             "entries": len(self._rows.log),
             "runs": sum(1 for _ in self.scan_runs()),
@@ -401,13 +379,11 @@ class MemoryStore:
         }
 
     def scan_runs(self) -> Iterator[tuple[RunView, RunDoc]]:
-        """See `ProvenanceReader.scan_runs`."""
         for run in self._rows.runs.values():
             if run.facts is not None:
                 yield self._view(run), self.run_doc(run.id)
 
     def scan_versions(self) -> Iterator[VersionView]:
-        """See `ProvenanceReader.scan_versions`."""
         names = {number: ref for ref, number in self._rows.datasets.items()}
         for version in self._rows.versions.values():
             yield VersionView(
@@ -437,7 +413,6 @@ class MemoryStore:
             )
 
     def scan_reads(self) -> Iterator[ReadView]:
-        """See `ProvenanceReader.scan_reads`."""
         names = {number: ref for ref, number in self._rows.datasets.items()}
         for one in self._rows.reads.values():
             read = one.read
@@ -452,15 +427,12 @@ class MemoryStore:
             )
 
     def scan_edges(self) -> Iterator[Edge]:
-        """See `ProvenanceReader.scan_edges`."""
         yield from self._rows.edges
 
     def job_names(self) -> list[tuple[str, str]]:
-        """See `ProvenanceReader.job_names`."""
         return sorted(self._rows.jobs)
 
     def dataset_names(self) -> list[DatasetRef]:
-        """See `ProvenanceReader.dataset_names`."""
         return sorted(self._rows.datasets)
 
     def _view(self, run: StoredRun) -> RunView:

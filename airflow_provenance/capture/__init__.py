@@ -1,0 +1,10 @@
+"""In Airflow's processes: seeing what happens, and noting it.
+
+`listener` implements Airflow's listener hooks. In a task it leaves notes (`emit.notes`) for the
+transport; in the scheduler and the API server it writes note lines to the spool. It observes, and
+never sends: the official OpenLineage provider stays the only producer of task events.
+
+`hook_lineage` says which local files a task declared or touched, `files` looks at their content.
+"""
+
+from __future__ import annotations

@@ -1,0 +1,68 @@
+"""What `capture.listener` saw of the task this process runs, for `transport` to add to its events.
+
+Held in a module variable: it is there in a fork and in a thread of the task's process alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_provenance.domain.identity import DatasetRef, TaskRef
+    from airflow_provenance.formats.notes import NoteState
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The content of a dataset as it was seen.
+
+    Attributes:
+        is_verified: whether this is what the task read or wrote.
+        digest: its SHA-256 in hexadecimal, or None where ``reason`` says why not.
+    """
+
+    is_verified: bool
+    digest: str | None = None
+    size_bytes: int | None = None
+    modified_at_us: int | None = None
+    reason: str | None = None
+
+
+@dataclass(slots=True)
+class TaskRunNotes:
+    """What is known of one try of a task, so far."""
+
+    ref: TaskRef
+    started_at_us: int | None = None
+    ended_at_us: int | None = None
+    state: NoteState = "RUNNING"
+    hostname: str | None = None
+    consumed_asset_events: list[dict[str, Any]] | None = None
+    inputs: dict[DatasetRef, Content] = field(default_factory=dict)
+    outputs: dict[DatasetRef, Content] = field(default_factory=dict)
+
+    @property
+    def job_name(self) -> str:
+        """The OpenLineage job name Airflow's provider gives the task."""
+        return f"{self.ref.dag_id}.{self.ref.task_id}"
+
+
+_current: TaskRunNotes | None = None
+
+
+def current() -> TaskRunNotes | None:
+    """Return the notes of the task this process runs, or None outside tasks."""
+    return _current
+
+
+def begin(notes: TaskRunNotes) -> None:
+    """Take these notes for what happens from now on."""
+    global _current
+    _current = notes
+
+
+def clear() -> None:
+    """Forget the task: what happens from now on is not its doing."""
+    global _current
+    _current = None

@@ -1,0 +1,39 @@
+"""What Airflow's provider manager is told of us, the ``[provenance]`` section included."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provenance.settings import OPTIONS, SECTION, Option
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider's metadata, for the entry point ``apache_airflow_provider``.
+
+    The plugin is not named here but in the entry point ``airflow.plugins``: Airflow discovers the
+    plugins of provider metadata only with ``[core] lazy_discover_providers=False``.
+    """
+    return {
+        "package-name": "airflow-provenance",
+        "name": "Provenance",
+        "description": "Turns task runs into provenance that can be trusted.",
+        "config": {
+            SECTION: {
+                "description": "Provenance of task runs: what is recorded, and where it is kept.",
+                "options": {option.name: _describe(option) for option in OPTIONS.values()},
+            }
+        },
+    }
+
+
+def _describe(option: Option) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "description": option.description,
+        "version_added": "0.1.0",
+        "type": option.type,
+        "example": option.example,
+        "default": option.default,
+    }
+    if option.is_sensitive:
+        described["sensitive"] = True
+    return described

@@ -1,0 +1,199 @@
+"""Every ``[provenance]`` option, one typed function each, named as the option.
+
+A value comes from ``AIRFLOW__PROVENANCE__<OPTION>`` in the environment, else from Airflow's own
+configuration (``airflow.cfg``, ``..._CMD``, ``..._SECRET``), else from the table below. Airflow is
+imported only when the environment does not answer. `get_provider_info` shows the same table.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from airflow_provenance.errors import SettingsError
+
+SECTION = "provenance"
+
+
+class Option(NamedTuple):
+    """One option of ``[provenance]``, as Airflow's configuration reference shows it."""
+
+    name: str
+    type: str
+    default: str
+    description: str
+    example: str | None = None
+    is_sensitive: bool = False
+
+    @property
+    def env_var(self) -> str:
+        """The environment variable that sets it."""
+        return f"AIRFLOW__{SECTION.upper()}__{self.name.upper()}"
+
+
+OPTIONS: dict[str, Option] = {
+    option.name: option
+    for option in (
+        Option(
+            "store",
+            "string",
+            "sqlite:///{AIRFLOW_HOME}/provenance/provenance.db",
+            "SQLAlchemy URL of the provenance store: SQLite for one host, PostgreSQL for more.",
+            "postgresql+psycopg://user:password@host/provenance",
+            is_sensitive=True,
+        ),
+        Option(
+            "spool_dir",
+            "string",
+            "{AIRFLOW_HOME}/provenance/spool",
+            "Local directory where tasks append their events, one file per process.",
+            "/var/spool/airflow-provenance",
+        ),
+        Option(
+            "raw_retention_days",
+            "integer",
+            "30",
+            "Days to keep raw events after their facts were derived.",
+        ),
+        Option(
+            "max_event_bytes",
+            "integer",
+            str(16 * 1024 * 1024),
+            "Largest event that is accepted; a larger one goes to the quarantine.",
+        ),
+        Option(
+            "max_facet_bytes",
+            "integer",
+            str(1024 * 1024),
+            "Largest facet that is kept; a larger one is replaced by its size and SHA-256.",
+        ),
+        Option(
+            "hash_timeout_seconds",
+            "float",
+            "10.0",
+            "Seconds a task may spend on hashing its local files, all together. 0 turns it off.",
+        ),
+        Option(
+            "redact_fields",
+            "string",
+            "",
+            "More words, separated by commas; a field whose name holds one of them is redacted.",
+            "iban,passport",
+        ),
+        Option(
+            "redact_patterns",
+            "string",
+            "",
+            "More regular expressions, one per line; text that matches is redacted.",
+            r"\b\d{3}-\d{2}-\d{4}\b",
+        ),
+    )
+}
+
+
+def store() -> str:
+    """[provenance] store: the SQLAlchemy URL of the provenance store."""
+    return _text("store")
+
+
+def spool_dir() -> Path:
+    """[provenance] spool_dir: where tasks append their events."""
+    return Path(_text("spool_dir")).expanduser()
+
+
+def raw_retention_days() -> int:
+    """[provenance] raw_retention_days: how long raw events are kept."""
+    return _whole_number("raw_retention_days")
+
+
+def max_event_bytes() -> int:
+    """[provenance] max_event_bytes: the largest event that is accepted."""
+    return _whole_number("max_event_bytes")
+
+
+def max_facet_bytes() -> int:
+    """[provenance] max_facet_bytes: the largest facet that is kept."""
+    return _whole_number("max_facet_bytes")
+
+
+def hash_timeout_seconds() -> float:
+    """[provenance] hash_timeout_seconds: a task's budget for hashing local files."""
+    value = _text("hash_timeout_seconds")
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise _refusal("hash_timeout_seconds", value, "give seconds, 0 or more")
+    return seconds
+
+
+def redact_fields() -> tuple[str, ...]:
+    """[provenance] redact_fields: words that make a field's name secret, beside the built-in."""
+    words = _text("redact_fields").split(",")
+    return tuple(word.strip().lower() for word in words if word.strip())
+
+
+def redact_patterns() -> tuple[re.Pattern[str], ...]:
+    """[provenance] redact_patterns: expressions for secret text, beside the built-in ones."""
+    return tuple(
+        _pattern(line.strip()) for line in _text("redact_patterns").splitlines() if line.strip()
+    )
+
+
+def namespace() -> str:
+    """[openlineage] namespace: how Airflow's jobs are named; the official provider's own rule."""
+    value = os.environ.get("AIRFLOW__OPENLINEAGE__NAMESPACE") or _airflow_conf(
+        "openlineage", "namespace"
+    )
+    return value or os.environ.get("OPENLINEAGE_NAMESPACE") or "default"
+
+
+def airflow_home() -> Path:
+    """Return Airflow's home directory by Airflow's own rule, without importing Airflow."""
+    home = os.environ.get("AIRFLOW_HOME", "~/airflow")
+    return Path(os.path.expandvars(home)).expanduser()
+
+
+def _text(name: str) -> str:
+    option = OPTIONS[name]
+    value = os.environ.get(option.env_var)
+    if value is None:
+        value = _airflow_conf(SECTION, name)
+    if not value:
+        value = option.default
+    # `replace`, not `format`: other braces, as in a regular expression, are the user's own.
+    return value.replace("{AIRFLOW_HOME}", str(airflow_home()))
+
+
+def _airflow_conf(section: str, option: str) -> str | None:
+    # The SDK's parser, as in the official provider: it serves tasks, scheduler and API server.
+    from airflow.sdk.configuration import conf
+
+    value = conf.get(section, option, fallback=None)
+    return None if value is None else str(value)
+
+
+def _whole_number(name: str) -> int:
+    value = _text(name)
+    try:
+        number = int(value)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise _refusal(name, value, "give a whole number of 1 or more")
+    return number
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        advice = f"give one regular expression per line ({error})"
+        raise _refusal("redact_patterns", text, advice) from error
+
+
+def _refusal(name: str, value: str, advice: str) -> SettingsError:
+    return SettingsError(f"[{SECTION}] {name} is {value!r}: {advice} (or {OPTIONS[name].env_var})")

@@ -1,0 +1,157 @@
+"""What SQLite and PostgreSQL do differently when rows come in thousands.
+
+Statements are written with ``?`` for a parameter and work in both. A *stage* is a temporary table
+that a batch is joined with, so that a lookup of thousands of keys is one statement.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from sqlalchemy.engine import Connection
+
+# Stages: name -> columns. `blob` is BLOB in SQLite and BYTEA in PostgreSQL.
+_STAGES = {
+    "q_id": "id bigint",
+    "q_digest": "digest blob",
+    "q_wire": "run_uuid blob, job_id bigint",
+    "q_since": "dataset_id bigint, since_us bigint",
+    "q_second": "dataset_id bigint, part text, since_us bigint, run_id bigint, flow blob, "
+    "task_id text",
+    "q_named": "dataset_id bigint, named text, part text, since_us bigint, run_id bigint",
+    "q_flow": "dataset_id bigint, flow blob",
+    "q_name": "namespace text, name text",
+    "q_observed": "dataset_id bigint, part text, content_id text",
+}
+
+
+class Bulk(Protocol):
+    """One connection's bulk operations."""
+
+    def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """Return all rows of a query."""
+
+    def execute(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Run a statement for each row of parameters."""
+
+    def insert(self, table: str, columns: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Insert rows that are known to be new."""
+
+    def upsert(self, table: str, columns: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Insert rows, or replace those with the same first column."""
+
+    def stage(self, name: str, rows: Collection[Sequence[Any]]) -> None:
+        """Fill a stage anew."""
+
+    def among(self, ids: Iterable[int]) -> str:
+        """Return SQL that is true of a column before it whose value is one of these ids."""
+
+
+def _assignments(columns: str) -> tuple[str, str]:
+    key, *others = columns.split(", ")
+    return key, ", ".join(f"{one} = excluded.{one}" for one in others)
+
+
+class SqliteBulk:
+    """SQLite: prepared statements over tuples."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._cursor: Any = connection.connection.cursor()
+        self._staged: set[str] = set()
+
+    def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        rows: list[Any] = self._cursor.execute(sql, parameters).fetchall()
+        return rows
+
+    def execute(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        self._cursor.executemany(sql, rows)
+
+    def insert(self, table: str, columns: str, rows: Sequence[Sequence[Any]]) -> None:
+        if rows:
+            places = ", ".join("?" * (columns.count(",") + 1))
+            self._cursor.executemany(f"INSERT INTO {table} ({columns}) VALUES ({places})", rows)
+
+    def upsert(self, table: str, columns: str, rows: Sequence[Sequence[Any]]) -> None:
+        if rows:
+            key, assignments = _assignments(columns)
+            places = ", ".join("?" * (columns.count(",") + 1))
+            self._cursor.executemany(
+                f"INSERT INTO {table} ({columns}) VALUES ({places}) "
+                f"ON CONFLICT ({key}) DO UPDATE SET {assignments}",
+                rows,
+            )
+
+    def stage(self, name: str, rows: Collection[Sequence[Any]]) -> None:
+        if name in self._staged:
+            self._cursor.execute(f"DELETE FROM temp.{name}")
+        else:
+            self._cursor.execute(f"DROP TABLE IF EXISTS temp.{name}")
+            self._cursor.execute(f"CREATE TEMP TABLE {name} ({_STAGES[name]})")
+            self._staged.add(name)
+        places = ", ".join("?" * (_STAGES[name].count(",") + 1))
+        self._cursor.executemany(f"INSERT INTO temp.{name} VALUES ({places})", rows)
+
+    def among(self, ids: Iterable[int]) -> str:
+        return f"IN ({', '.join(str(int(one)) for one in ids)})"
+
+
+class PostgresBulk:
+    """PostgreSQL: COPY, into the table where rows are new, through a stage where they may not be.
+
+    The ledger's lock makes "known to be new" true until the commit.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._cursor: Any = connection.connection.driver_connection.cursor()  # type: ignore[union-attr]
+        self._staged: set[str] = set()
+
+    def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        rows: list[Any] = self._cursor.execute(sql.replace("?", "%s"), parameters).fetchall()
+        return rows
+
+    def execute(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        self._cursor.executemany(sql.replace("?", "%s"), rows)
+
+    def insert(self, table: str, columns: str, rows: Sequence[Sequence[Any]]) -> None:
+        if rows:
+            self._copy(f"{table} ({columns})", rows)
+
+    def upsert(self, table: str, columns: str, rows: Sequence[Sequence[Any]]) -> None:
+        if rows:
+            key, assignments = _assignments(columns)
+            self._clear(f"s_{table}", f"(LIKE {table})")
+            self._copy(f"s_{table} ({columns})", rows)
+            self._cursor.execute(
+                f"INSERT INTO {table} ({columns}) SELECT {columns} FROM s_{table} "
+                f"ON CONFLICT ({key}) DO UPDATE SET {assignments}"
+            )
+
+    def stage(self, name: str, rows: Collection[Sequence[Any]]) -> None:
+        self._clear(name, f"({_STAGES[name].replace('blob', 'bytea')})")
+        self._copy(name, rows)
+
+    def among(self, ids: Iterable[int]) -> str:
+        return f"= ANY('{{{', '.join(str(int(one)) for one in ids)}}}'::bigint[])"
+
+    def _clear(self, name: str, columns: str) -> None:
+        # Made once for each connection: making a table costs a millisecond and fills the catalog.
+        if name in self._staged:
+            self._cursor.execute(f"TRUNCATE pg_temp.{name}")
+        elif self._cursor.execute(f"SELECT to_regclass('pg_temp.{name}')").fetchone()[0] is None:
+            self._cursor.execute(f"CREATE TEMP TABLE {name} {columns} ON COMMIT DELETE ROWS")
+        self._staged.add(name)
+
+    def _copy(self, into: str, rows: Iterable[Sequence[Any]]) -> None:
+        with self._cursor.copy(f"COPY {into} FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
+
+
+def bulk_of(connection: Connection) -> Bulk:
+    """Return the bulk operations of a connection's database."""
+    return (
+        SqliteBulk(connection) if connection.dialect.name == "sqlite" else PostgresBulk(connection)
+    )

@@ -1,0 +1,92 @@
+"""A `Store` on SQLite or PostgreSQL: the reader, and the transactions that ingest runs in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_provenance.domain.identity import event_id
+from airflow_provenance.store.ingest import Limits, ingest_batch, parse_batch
+from airflow_provenance.store.sql import migrate
+from airflow_provenance.store.sql.engine import open_engine, reading, writing
+from airflow_provenance.store.sql.ledger import SqlLedger
+from airflow_provenance.store.sql.reader import SqlReader
+
+if TYPE_CHECKING:
+    from airflow_provenance.store.base import IngestReport, Rejected, SpoolOffset
+    from collections.abc import Sequence
+
+    from airflow_provenance.formats.spool_line import Kind
+
+
+class SqlStore(SqlReader):
+    """See `store.base.Store`.
+
+    Args:
+        url: an SQLAlchemy URL of SQLite or PostgreSQL.
+        limits: how large an event and a facet may be.
+        create: make the schema when the database is empty; an older schema is never touched here.
+
+    Raises:
+        SettingsError: the URL is of no such database.
+        StoreUnavailableError: the database cannot be reached.
+        StoreMigrationError: its schema is missing, older or newer.
+    """
+
+    def __init__(self, url: str, limits: Limits | None = None, *, create: bool = False) -> None:
+        super().__init__(open_engine(url))
+        self._limits = limits or Limits()
+        try:
+            if create and migrate.current_revision(self._engine) is None:
+                migrate.migrate(self._engine)
+            migrate.check(self._engine)
+        except BaseException:
+            self.close()
+            raise
+
+    def ingest(
+        self,
+        entries: Sequence[tuple[Kind, bytes]],
+        *,
+        received_us: int,
+        source: str = "",
+        rejected: Sequence[Rejected] = (),
+        offset: SpoolOffset | None = None,
+    ) -> IngestReport:
+        parsed = parse_batch(entries, rejected, source, self._limits)
+        with writing(self._engine) as bulk:
+            return ingest_batch(
+                SqlLedger(bulk), parsed, received_us=received_us, source=source, offset=offset
+            )
+
+    def spool_offset(self, file: str) -> int:
+        with reading(self._engine) as bulk:
+            rows = bulk.fetch("SELECT reached FROM spool_offset WHERE file = ?", (file,))
+        return int(rows[0][0]) if rows else 0
+
+    def forget_spool(self, file: str) -> None:
+        with writing(self._engine) as bulk:
+            bulk.execute("DELETE FROM spool_offset WHERE file = ?", [(file,)])
+
+    def release(self, quarantine_ids: Sequence[int]) -> None:
+        with writing(self._engine) as bulk:
+            bulk.execute("DELETE FROM quarantine WHERE id = ?", [(one,) for one in quarantine_ids])
+
+    def expire(self, before_us: int) -> int:
+        """See `ProvenanceWriter.expire`.
+
+        Ids of events sort by time, so the index on them finds the old ones. A chunk goes when its
+        newest entry has expired.
+        """
+        before_us -= before_us % 1000
+        bound = event_id(before_us, b"")[:6] + bytes(10)
+        with writing(self._engine) as bulk:
+            horizon_us = max(SqlLedger(bulk).horizon_us(), before_us)
+            bulk.upsert("counter", "name, value", [("horizon_us", horizon_us)])
+            gone = bulk.fetch("SELECT count(*) FROM event WHERE event_id < ?", (bound,))[0][0]
+            bulk.execute("DELETE FROM event WHERE event_id < ?", [(bound,)])
+            bulk.execute("DELETE FROM event_chunk WHERE max_event_us < ?", [(before_us,)])
+        return int(gone)
+
+    def close(self) -> None:
+        """Let go of the database's connections."""
+        self._engine.dispose()

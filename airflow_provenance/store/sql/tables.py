@@ -1,0 +1,225 @@
+"""The schema. Times are UTC microseconds; runs and dataset versions share one space of ids.
+
+============  =====================================================================================
+``event``     the log: one row per event or note; ``event_chunk`` holds their bytes, many in one
+``run``       the facts of a run; ``run_doc`` the document they are derived from
+``run_wire``  the runIds under which a run was seen; two runs can share one
+``run_source``  the DAG runs whose asset events a run consumed
+``dataset_version``  what runs wrote, and what they read of datasets nobody here wrote
+``run_input``  what runs read, before and after it is linked
+``edge``      the lineage graph along the data, indexed both ways
+============  =====================================================================================
+
+``part`` is a partition: empty for the whole dataset, else ``=`` and the partition's key. So it is
+never NULL and fits into unique indexes alike in both databases.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+
+_Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+_Digest = sa.LargeBinary(16)
+
+counter = sa.Table(
+    "counter",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.BigInteger, nullable=False),
+)
+
+event = sa.Table(
+    "event",
+    metadata,
+    sa.Column("seq", _Id, primary_key=True, autoincrement=False),
+    sa.Column("event_id", _Digest, nullable=False, unique=True),
+    sa.Column("event_us", sa.BigInteger, nullable=False),
+    sa.Column("received_us", sa.BigInteger, nullable=False),
+    sa.Column("kind", sa.SmallInteger, nullable=False),
+    sa.Column("event_type", sa.SmallInteger),
+    sa.Column("run_id", sa.BigInteger),
+    sa.Column("job_id", sa.BigInteger),
+    sa.Index("event_run", "run_id"),
+)
+
+event_chunk = sa.Table(
+    "event_chunk",
+    metadata,
+    sa.Column("first_seq", _Id, primary_key=True, autoincrement=False),
+    sa.Column("max_event_us", sa.BigInteger, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+)
+
+job = sa.Table(
+    "job",
+    metadata,
+    sa.Column("id", _Id, primary_key=True, autoincrement=False),
+    sa.Column("namespace", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("facets", sa.LargeBinary),
+    sa.UniqueConstraint("name", "namespace", name="job_name"),
+)
+
+dataset = sa.Table(
+    "dataset",
+    metadata,
+    sa.Column("id", _Id, primary_key=True, autoincrement=False),
+    sa.Column("namespace", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("facets", sa.LargeBinary),
+    sa.UniqueConstraint("name", "namespace", name="dataset_name"),
+)
+
+run = sa.Table(
+    "run",
+    metadata,
+    sa.Column("id", _Id, primary_key=True, autoincrement=False),
+    sa.Column("key", _Digest, nullable=False, unique=True),
+    sa.Column("kind", sa.SmallInteger, nullable=False),
+    sa.Column("job_id", sa.BigInteger, nullable=False),
+    sa.Column("run_uuid", sa.Text),
+    sa.Column("dag_run", sa.Text),
+    sa.Column("task_id", sa.Text),
+    sa.Column("map_index", sa.Integer),
+    sa.Column("try_number", sa.Integer),
+    sa.Column("state", sa.SmallInteger, nullable=False),
+    sa.Column("execution_state", sa.SmallInteger, nullable=False),
+    sa.Column("started_us", sa.BigInteger),
+    sa.Column("ended_us", sa.BigInteger),
+    sa.Column("as_of_us", sa.BigInteger, nullable=False),
+    sa.Column("hostname", sa.Text),
+    sa.Column("override_state", sa.SmallInteger),
+    sa.Column("override_us", sa.BigInteger),
+    sa.Column("override_who", sa.Text),
+    sa.Column("is_final", sa.SmallInteger, nullable=False),
+    sa.Column("flow", _Digest),
+    sa.Column("upstream", sa.Text),
+    sa.Column("parent_key", _Digest),
+    sa.Column("absorbed_by", sa.BigInteger),
+    sa.Index("run_flow", "flow", sqlite_where=sa.text("flow IS NOT NULL")),
+    sa.Index(
+        "run_parent",
+        "parent_key",
+        sqlite_where=sa.text("parent_key IS NOT NULL"),
+        postgresql_where=sa.text("parent_key IS NOT NULL"),
+    ),
+    sa.Index("run_job", "job_id", "started_us"),
+    sa.Index("run_started", "started_us"),
+)
+
+run_doc = sa.Table(
+    "run_doc",
+    metadata,
+    sa.Column("run_id", _Id, primary_key=True, autoincrement=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+)
+
+run_wire = sa.Table(
+    "run_wire",
+    metadata,
+    sa.Column("run_uuid", _Digest, primary_key=True),
+    sa.Column("job_id", sa.BigInteger, primary_key=True),
+    sa.Column("run_id", sa.BigInteger, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+run_source = sa.Table(
+    "run_source",
+    metadata,
+    sa.Column("flow", _Digest, primary_key=True),
+    sa.Column("run_id", sa.BigInteger, primary_key=True),
+    sa.Index("run_source_run", "run_id"),
+    sqlite_with_rowid=False,
+)
+
+dataset_version = sa.Table(
+    "dataset_version",
+    metadata,
+    sa.Column("id", _Id, primary_key=True, autoincrement=False),
+    sa.Column("dataset_id", sa.BigInteger, nullable=False),
+    sa.Column("part", sa.Text, nullable=False),
+    sa.Column("run_id", sa.BigInteger),
+    sa.Column("content_id", sa.Text),
+    sa.Column("status", sa.SmallInteger, nullable=False),
+    sa.Column("replaces", sa.SmallInteger, nullable=False),
+    sa.Column("ended_us", sa.BigInteger),
+    sa.Column("first_seen_us", sa.BigInteger),
+    sa.Column("verified", sa.SmallInteger),
+    sa.Index("dataset_version_run", "run_id", "dataset_id", "part", unique=True),
+    sa.Index("dataset_version_newest", "dataset_id", "part", "status", "ended_us"),
+    sa.Index(
+        "dataset_version_content",
+        "dataset_id",
+        "content_id",
+        "status",
+        "ended_us",
+        sqlite_where=sa.text("content_id IS NOT NULL"),
+        postgresql_where=sa.text("content_id IS NOT NULL"),
+    ),
+)
+
+dataset_partition = sa.Table(
+    "dataset_partition",
+    metadata,
+    sa.Column("dataset_id", sa.BigInteger, primary_key=True),
+    sa.Column("part", sa.Text, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+run_input = sa.Table(
+    "run_input",
+    metadata,
+    sa.Column("id", _Id, primary_key=True, autoincrement=False),
+    sa.Column("run_id", sa.BigInteger, nullable=False),
+    sa.Column("dataset_id", sa.BigInteger, nullable=False),
+    sa.Column("part", sa.Text, nullable=False),
+    sa.Column("named", sa.Text),
+    sa.Column("verified", sa.SmallInteger, nullable=False),
+    sa.Column("as_of_us", sa.BigInteger, nullable=False),
+    sa.Column("consumed", sa.LargeBinary),
+    sa.Column("rule", sa.SmallInteger, nullable=False),
+    sa.Column("observed_id", sa.BigInteger),
+    sa.Index("run_input_run", "run_id", "dataset_id", "part", unique=True),
+    sa.Index("run_input_dataset", "dataset_id", "as_of_us"),
+    sa.Index(
+        "run_input_observed",
+        "observed_id",
+        "as_of_us",
+        sqlite_where=sa.text("observed_id IS NOT NULL"),
+        postgresql_where=sa.text("observed_id IS NOT NULL"),
+    ),
+)
+
+edge = sa.Table(
+    "edge",
+    metadata,
+    sa.Column("dst", sa.BigInteger, primary_key=True),
+    sa.Column("src", sa.BigInteger, primary_key=True),
+    sa.Column("via", sa.BigInteger, primary_key=True),
+    sa.Column("rule", sa.SmallInteger, nullable=False),
+    sa.Index("edge_src", "src", "dst"),
+    sqlite_with_rowid=False,
+)
+
+quarantine = sa.Table(
+    "quarantine",
+    metadata,
+    sa.Column("id", _Id, primary_key=True, autoincrement=False),
+    sa.Column("digest", _Digest, nullable=False, unique=True),
+    sa.Column("received_us", sa.BigInteger, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+)
+
+spool_offset = sa.Table(
+    "spool_offset",
+    metadata,
+    sa.Column("file", sa.Text, primary_key=True),
+    sa.Column("reached", sa.BigInteger, nullable=False),
+)

@@ -1,0 +1,33 @@
+"""The one place that builds concrete stores and drains from the settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_provenance import settings
+from airflow_provenance.collect.drain import Drain
+from airflow_provenance.store.ingest import Limits
+from airflow_provenance.store.sql.store import SqlStore
+
+if TYPE_CHECKING:
+    from airflow_provenance.store.base import ProvenanceWriter, Store
+
+
+def open_store(url: str | None = None, *, create: bool = False) -> Store:
+    """Open the store of the settings, or of a URL.
+
+    Args:
+        url: an SQLAlchemy URL; None for ``[provenance] store``.
+        create: make the schema when the database is empty.
+
+    Raises:
+        SettingsError: the URL is of no such database.
+        StoreError: the database cannot be used as it is.
+    """
+    limits = Limits(settings.max_event_bytes(), settings.max_facet_bytes())
+    return SqlStore(url or settings.store(), limits, create=create)
+
+
+def open_drain(store: ProvenanceWriter) -> Drain:
+    """Return the drain of the settings' spool into a store."""
+    return Drain(store, settings.spool_dir())

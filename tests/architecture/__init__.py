@@ -1,0 +1,3 @@
+"""Claims about the package as a whole."""
+
+from __future__ import annotations

@@ -1,0 +1,86 @@
+"""What importing the package costs, what it ships, and what the repository does not say."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import airflow_provenance
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Put together here, so that this file does not break its own rule.
+PLACES = ["/".join(("", *parts)) for parts in (["root", ""], ["work", ""], ["tmp", "env"])]
+REGISTRIES = [".".join(("pypi", "org/simple")), ".".join(("files", "pythonhosted", "org"))]
+
+REPORT = """
+import importlib, json, sys, threading
+importlib.import_module(sys.argv[1])
+print(json.dumps({"modules": sorted(sys.modules), "threads": threading.active_count()}))
+"""
+
+
+@pytest.fixture
+def airflow_home(tmp_path: Path) -> Path:
+    return tmp_path / "airflow"
+
+
+def import_alone(module: str, airflow_home: Path) -> tuple[set[str], int]:
+    """Import a module in a new process; return all modules that brought in, and its threads."""
+    env = {**os.environ, "AIRFLOW_HOME": str(airflow_home)}
+    done = subprocess.run(
+        [sys.executable, "-c", REPORT, module], env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout.splitlines()[-1])
+    return set(report["modules"]), report["threads"]
+
+
+def test_importing_the_package_imports_nothing_heavy(airflow_home: Path) -> None:
+    modules, threads = import_alone("airflow_provenance", airflow_home)
+
+    assert not modules & {"airflow", "sqlalchemy", "pandas", "openlineage"}
+    assert threads == 1
+    assert not airflow_home.exists()
+
+
+def test_importing_the_plugin_opens_no_store_and_starts_nothing(airflow_home: Path) -> None:
+    modules, threads = import_alone("airflow_provenance.plugin", airflow_home)
+
+    assert not modules & {"airflow_provenance.store.sql", "pandas", "pyarrow", "psycopg"}
+    assert threads == 1
+    assert not list(airflow_home.rglob("*.db"))
+
+
+def test_the_package_says_that_it_is_typed() -> None:
+    assert Path(airflow_provenance.__file__).with_name("py.typed").is_file()
+
+
+def test_no_file_names_a_place_on_a_machine_or_a_package_registry() -> None:
+    ignoring = ["--exclude-standard"]  # and so the files that are about to be committed count too
+    # safe.directory: the checkout may belong to somebody else than who runs the tests.
+    listing = subprocess.run(
+        ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", *ignoring],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    )
+    if listing.returncode and os.environ.get("CI") != "true":
+        pytest.skip("not a git checkout, so what belongs to the repository is not known")
+    assert listing.returncode == 0, listing.stderr
+
+    files = [ROOT / name for name in listing.stdout.decode().split("\0") if name]
+    named = {
+        f"{path.relative_to(ROOT)}: {word}"
+        for path in files
+        if path.is_file()
+        for word in (*PLACES, *REGISTRIES)
+        if word.encode() in path.read_bytes()
+    }
+    assert files
+    assert named == set()

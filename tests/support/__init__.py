@@ -1,0 +1,3 @@
+"""What more than one kind of test needs."""
+
+from __future__ import annotations

@@ -1,0 +1,109 @@
+"""Our facets against their own schemas, which are shipped and never change."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from airflow_provenance.domain.identity import TaskRef
+from airflow_provenance.formats import facets
+from tests.support.facet_schemas import own_facet_problems
+
+EXAMPLES: dict[str, dict[str, Any]] = {
+    facets.TASK: facets.task_facet(TaskRef("d", "r", "t", -1, 1)),
+    facets.RUN: facets.run_facet(
+        started_at="2027-01-15T08:00:00.000000Z",
+        ended_at="2027-01-15T08:00:01.000000Z",
+        state="UP_FOR_RETRY",
+        hostname="h",
+        consumed_asset_events=[
+            facets.asset_event("d", "r", "t", 3),
+            facets.asset_event("d", "r", None, None),
+        ],
+    ),
+    facets.TRUNCATED: facets.truncated_facet(
+        [{"path": "$.run.facets.x", "sizeBytes": 9, "sha256": "ab" * 32}]
+    ),
+    facets.CONTENT: facets.content_facet(
+        digest="ab" * 32,
+        size_bytes=0,
+        modified_at="2027-01-15T08:00:00Z",
+        verified=False,
+        reason="changed after the task began",
+    ),
+    facets.PARTITION: facets.partition_facet("2013-01"),
+}
+
+
+def test_there_is_an_example_and_a_schema_of_every_facet() -> None:
+    assert set(EXAMPLES) == set(facets.FACET_NAMES)
+    for name in facets.FACET_NAMES:
+        schema = facets.load_schema(name)
+        assert schema["$id"] == facets.schema_id(name)
+        assert list(schema["properties"]) == [name]
+        assert facets.schema_url(name) == f"{schema['$id']}#/$defs/{next(iter(schema['$defs']))}"
+
+
+@pytest.mark.parametrize("name", facets.FACET_NAMES)
+def test_what_we_build_is_valid(name: str) -> None:
+    assert own_facet_problems(name, EXAMPLES[name]) == []
+
+
+def test_members_that_are_not_known_are_absent() -> None:
+    assert set(facets.run_facet()) == {"_producer", "_schemaURL"}
+    assert own_facet_problems(facets.RUN, facets.run_facet()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "member", "value"),
+    [
+        (facets.TASK, "mapIndex", "-1"),
+        (facets.TASK, "taskId", None),
+        (facets.RUN, "state", "DONE"),
+        (facets.RUN, "startedAt", "yesterday"),
+        (facets.CONTENT, "digest", "ABC"),
+        (facets.CONTENT, "verified", None),
+        (facets.CONTENT, "sizeBytes", -1),
+        (facets.PARTITION, "key", ""),
+        (facets.TRUNCATED, "facets", []),
+        (facets.TASK, "_producer", None),
+    ],
+)
+def test_what_is_wrong_is_invalid(name: str, member: str, value: object) -> None:
+    wrong = {**EXAMPLES[name], member: value}
+    if value is None:
+        del wrong[member]
+
+    assert own_facet_problems(name, wrong)
+
+
+def test_the_schemas_of_release_1_0_0_are_as_published() -> None:
+    # A published schema never changes: a new one gets a new version in its URN.
+    members = {
+        name: sorted(
+            next(iter(facets.load_schema(name)["$defs"].values()))["allOf"][1]["properties"]
+        )
+        for name in facets.FACET_NAMES
+    }
+    assert json.loads(json.dumps(members)) == {
+        "airflowProvenance_task": ["dagId", "mapIndex", "runId", "taskId", "tryNumber"],
+        "airflowProvenance_run": [
+            "consumedAssetEvents",
+            "endedAt",
+            "hostname",
+            "startedAt",
+            "state",
+        ],
+        "airflowProvenance_truncated": ["facets"],
+        "airflowProvenance_content": [
+            "algorithm",
+            "digest",
+            "modifiedAt",
+            "reason",
+            "sizeBytes",
+            "verified",
+        ],
+        "airflowProvenance_partition": ["key"],
+    }

@@ -1,0 +1,138 @@
+"""Every option of ``[provenance]``: where it comes from, and what is refused."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from airflow_provenance import settings
+from airflow_provenance.errors import SettingsError
+from airflow_provenance.get_provider_info import get_provider_info
+
+
+@pytest.fixture(autouse=True)
+def no_airflow(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str], str]:
+    """Airflow's configuration, empty until a test fills it."""
+    configured: dict[tuple[str, str], str] = {}
+    monkeypatch.setattr(
+        settings, "_airflow_conf", lambda section, option: configured.get((section, option))
+    )
+    for option in settings.OPTIONS.values():
+        monkeypatch.delenv(option.env_var, raising=False)
+    for name in ("AIRFLOW__OPENLINEAGE__NAMESPACE", "OPENLINEAGE_NAMESPACE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AIRFLOW_HOME", "/opt/airflow")
+    return configured
+
+
+def test_without_any_setting_everything_lies_in_airflow_home() -> None:
+    assert settings.store() == "sqlite:////opt/airflow/provenance/provenance.db"
+    assert settings.spool_dir() == Path("/opt/airflow/provenance/spool")
+    assert settings.raw_retention_days() == 30
+    assert settings.max_event_bytes() == 16 * 1024 * 1024
+    assert settings.max_facet_bytes() == 1024 * 1024
+    assert settings.hash_timeout_seconds() == 10.0
+    assert settings.redact_fields() == ()
+    assert settings.redact_patterns() == ()
+    assert settings.namespace() == "default"
+
+
+def test_there_is_one_function_for_each_option() -> None:
+    assert all(callable(getattr(settings, name)) for name in settings.OPTIONS)
+
+
+def test_the_environment_comes_before_airflow_and_airflow_before_the_default(
+    no_airflow: dict[tuple[str, str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_airflow["provenance", "raw_retention_days"] = "7"
+    assert settings.raw_retention_days() == 7
+
+    monkeypatch.setenv("AIRFLOW__PROVENANCE__RAW_RETENTION_DAYS", "8")
+    assert settings.raw_retention_days() == 8
+
+
+def test_airflow_home_is_filled_in_wherever_a_value_comes_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AIRFLOW__PROVENANCE__SPOOL_DIR", "{AIRFLOW_HOME}/elsewhere")
+
+    assert settings.spool_dir() == Path("/opt/airflow/elsewhere")
+
+
+def test_airflow_home_is_below_the_users_home_when_not_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("AIRFLOW_HOME")
+    monkeypatch.setenv("HOME", "/home/ann")
+
+    assert settings.airflow_home() == Path("/home/ann/airflow")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("raw_retention_days", "a month"),
+        ("raw_retention_days", "0"),
+        ("max_event_bytes", "-1"),
+        ("max_facet_bytes", "1.5"),
+        ("hash_timeout_seconds", "-1"),
+        ("hash_timeout_seconds", "nan"),
+        ("hash_timeout_seconds", "inf"),
+        ("redact_patterns", "("),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_refused_in_one_line_that_names_the_option(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(settings.OPTIONS[name].env_var, value)
+
+    with pytest.raises(SettingsError) as caught:
+        getattr(settings, name)()
+
+    assert f"[provenance] {name} is {value!r}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_words_are_split_at_commas_and_patterns_at_line_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AIRFLOW__PROVENANCE__REDACT_FIELDS", "IBAN, passport ,")
+    monkeypatch.setenv("AIRFLOW__PROVENANCE__REDACT_PATTERNS", "a{1,2}\n\n b,c \n")
+
+    assert settings.redact_fields() == ("iban", "passport")
+    assert [pattern.pattern for pattern in settings.redact_patterns()] == ["a{1,2}", "b,c"]
+
+
+def test_the_namespace_is_found_as_the_official_provider_finds_it(
+    no_airflow: dict[tuple[str, str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENLINEAGE_NAMESPACE", "legacy")
+    assert settings.namespace() == "legacy"
+    no_airflow["openlineage", "namespace"] = "of-airflow-cfg"
+    assert settings.namespace() == "of-airflow-cfg"
+    monkeypatch.setenv("AIRFLOW__OPENLINEAGE__NAMESPACE", "of-environment")
+    assert settings.namespace() == "of-environment"
+
+
+def test_the_provider_shows_the_same_options_and_defaults() -> None:
+    shown = get_provider_info()["config"]["provenance"]["options"]
+
+    assert list(shown) == list(settings.OPTIONS)
+    for name, option in settings.OPTIONS.items():
+        assert shown[name]["default"] == option.default
+        assert shown[name]["description"]
+        assert shown[name]["version_added"] == "0.1.0"
+    assert shown["store"]["sensitive"] is True
+
+
+def test_airflow_is_not_imported_when_the_environment_answers() -> None:
+    code = (
+        "import os, sys; from airflow_provenance import settings\n"
+        "for option in settings.OPTIONS.values(): os.environ[option.env_var] = option.default\n"
+        "for name in settings.OPTIONS: getattr(settings, name)()\n"
+        "assert 'airflow' not in sys.modules and 'sqlalchemy' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
