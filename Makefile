@@ -41,6 +41,6 @@ lock: setup ## Pin pyproject.toml's dependencies anew; UPGRADE=1 takes newer ver
 	@$(COMPILE) --group postgres-server --no-deps --output-file tests/support/postgres.lock
 
 clean: ## Remove what make and the tools made
-	@rm -rf .venv .make build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+	@rm -rf .venv .make build dist airflow-provenance-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis \
 		.import_linter_cache
 	@find . -name .git -prune -o -name __pycache__ -type d -exec rm -rf {} +

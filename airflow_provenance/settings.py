@@ -7,10 +7,14 @@ imported only when the environment does not answer. `get_provider_info` shows th
 
 from __future__ import annotations
 
+import configparser
+import functools
+import json
 import os
 import re
+import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from airflow_provenance.errors import SettingsError
 
@@ -151,6 +155,22 @@ def namespace() -> str:
     return value or os.environ.get("OPENLINEAGE_NAMESPACE") or "default"
 
 
+def openlineage_transport() -> dict[str, Any] | None:
+    """[openlineage] transport: what the official provider sends its events through, if set."""
+    text = os.environ.get("AIRFLOW__OPENLINEAGE__TRANSPORT") or _airflow_conf(
+        "openlineage", "transport"
+    )
+    if not text:
+        return None
+    try:
+        transport = json.loads(text)
+    except ValueError as error:
+        raise SettingsError(f"[openlineage] transport is no JSON: {error}") from error
+    if not isinstance(transport, dict):
+        raise SettingsError("[openlineage] transport is no JSON object")
+    return transport
+
+
 def airflow_home() -> Path:
     """Return Airflow's home directory by Airflow's own rule, without importing Airflow."""
     home = os.environ.get("AIRFLOW_HOME", "~/airflow")
@@ -169,11 +189,45 @@ def _text(name: str) -> str:
 
 
 def _airflow_conf(section: str, option: str) -> str | None:
+    if "airflow" not in sys.modules and not _needs_airflow(section, option):
+        return _airflow_cfg(section).get(option)
     # The SDK's parser, as in the official provider: it serves tasks, scheduler and API server.
     from airflow.sdk.configuration import conf
 
     value = conf.get(section, option, fallback=None)
     return None if value is None else str(value)
+
+
+def _needs_airflow(section: str, option: str) -> bool:
+    """Whether a value comes from a command or a secrets backend, which Airflow alone can ask.
+
+    Importing Airflow takes a second or two: our command line does without where it can.
+    """
+    prefix = f"AIRFLOW__{section.upper()}__{option.upper()}"
+    written = _airflow_cfg(section)
+    return any(
+        f"{prefix}_{suffix.upper()}" in os.environ or f"{option}_{suffix}" in written
+        for suffix in ("cmd", "secret")
+    )
+
+
+def _airflow_cfg(section: str) -> dict[str, str]:
+    """Return a section of airflow.cfg as it is written there, percent signs undoubled."""
+    config = os.environ.get("AIRFLOW_CONFIG")
+    parser = _parsed(Path(config).expanduser() if config else airflow_home() / "airflow.cfg")
+    if not parser.has_section(section):
+        return {}
+    return {name: value.replace("%%", "%") for name, value in parser.items(section) if value}
+
+
+@functools.cache
+def _parsed(path: Path) -> configparser.RawConfigParser:
+    parser = configparser.RawConfigParser(strict=False)
+    try:
+        parser.read(path, encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}".replace("\n", " ")) from error
+    return parser
 
 
 def _whole_number(name: str) -> int:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from airflow_provenance import settings
 from airflow_provenance.collect.drain import Drain
 from airflow_provenance.store.ingest import Limits
+from airflow_provenance.store.sql.engine import open_engine
+from airflow_provenance.store.sql.migrate import migrate
 from airflow_provenance.store.sql.store import SqlStore
 
 if TYPE_CHECKING:
@@ -26,6 +28,15 @@ def open_store(url: str | None = None, *, create: bool = False) -> Store:
     """
     limits = Limits(settings.max_event_bytes(), settings.max_facet_bytes())
     return SqlStore(url or settings.store(), limits, create=create)
+
+
+def migrate_store(url: str | None = None) -> tuple[str | None, str]:
+    """Bring a store's schema up to this release; return the revision it was at, and is at."""
+    engine = open_engine(url or settings.store())
+    try:
+        return migrate(engine)
+    finally:
+        engine.dispose()
 
 
 def open_drain(store: ProvenanceWriter) -> Drain:

@@ -16,6 +16,7 @@ import os
 import zipfile
 from collections import defaultdict
 from importlib.metadata import distribution
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pendulum
@@ -39,9 +40,12 @@ def raw_file(name: str) -> ObjectStoragePath:
 
 def month_file(month: str, name: str) -> ObjectStoragePath:
     """Return where a file of the month is kept, below ``FLIGHTS_DATA_DIR`` (a path or a URL)."""
-    data_dir = os.environ.get("FLIGHTS_DATA_DIR") or os.path.expandvars("$AIRFLOW_HOME/flights")
-    root = data_dir if "://" in data_dir else f"file://{data_dir}"
-    return ObjectStoragePath(f"{root}/{month}/{name}")
+    airflow_home = os.environ.get("AIRFLOW_HOME", "~/airflow")
+    data_dir = os.environ.get("FLIGHTS_DATA_DIR") or f"{airflow_home}/flights"
+    if "://" not in data_dir:
+        # Airflow sees lineage of URLs only.
+        data_dir = f"file://{Path(data_dir).expanduser().absolute()}"
+    return ObjectStoragePath(f"{data_dir}/{month}/{name}")
 
 
 def read_csv(path: ObjectStoragePath) -> list[Row]:

@@ -10,8 +10,8 @@ from airflow_provenance.errors import EventError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-# 48 bits of milliseconds must hold every time of an event (see `domain.identity.event_id`).
-MAX_TIME_US = ((1 << 48) - 1) * 1000
+# The last that `datetime` can name; it fits the 48 bits of ms of an event's id.
+MAX_TIME_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 
 
 class Clock(Protocol):

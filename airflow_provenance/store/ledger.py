@@ -14,9 +14,9 @@ import msgspec
 from airflow_provenance.domain.linking import LinkRule, Read, Version
 
 if TYPE_CHECKING:
-    from airflow_provenance.domain.identity import DatasetRef
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
+    from airflow_provenance.domain.identity import DatasetRef
     from airflow_provenance.domain.run import Facets
     from airflow_provenance.store.base import (
         Edge,

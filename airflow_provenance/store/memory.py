@@ -277,7 +277,7 @@ class MemoryStore:
 
     def runs(self, query: RunQuery) -> list[RunView]:
         views = [view for view, _ in self.scan_runs() if _matches(view, query)]
-        views.sort(key=lambda view: (view.started_us or 0, view.id), reverse=True)
+        views.sort(key=self._started, reverse=True)
         return views[: query.limit]
 
     def runs_named(self, name: str) -> list[RunView]:
@@ -434,6 +434,11 @@ class MemoryStore:
 
     def dataset_names(self) -> list[DatasetRef]:
         return sorted(self._rows.datasets)
+
+    def _started(self, view: RunView) -> tuple[int, int]:
+        facts = self._rows.runs[view.id].facts
+        as_of_us = 0 if facts is None else facts.as_of_us
+        return (as_of_us if view.started_us is None else view.started_us, view.id)
 
     def _view(self, run: StoredRun) -> RunView:
         facts = run.facts

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
+import sqlalchemy as sa
 
 from airflow_provenance.errors import StoreMigrationError
 from airflow_provenance.store.sql.engine import told
@@ -18,38 +16,36 @@ if TYPE_CHECKING:
 
 # Our own, so that a store may share a database with another Alembic user.
 VERSION_TABLE = "airflow_provenance_version"
-
-
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    return config
+# Oldest to newest, as in `migrations.versions` (a test compares): opening a store must not import
+# Alembic, which takes longer than most answers.
+REVISIONS = ("0001",)
+HEAD = REVISIONS[-1]
 
 
 def current_revision(engine: Engine) -> str | None:
     """Return the revision a store is at; None for an empty database."""
     with told(engine), engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-        return context.get_current_revision()
-
-
-def head_revision() -> str:
-    """Return the revision that this release works with."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    if head is None:
-        raise StoreMigrationError("the installation has no migrations: install it again")
-    return head
+        if not sa.inspect(connection).has_table(VERSION_TABLE):
+            return None
+        revision = connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()
+        return None if revision is None else str(revision)
 
 
 def migrate(engine: Engine) -> tuple[str | None, str]:
     """Bring the schema to this release's revision; return the one it was at, and is at."""
+    from alembic import command
+    from alembic.config import Config
+
     before = current_revision(engine)
     _refuse_newer(before)
-    config = _config()
+    # It tells every connection it makes; what matters is returned.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["engine"] = engine
     with told(engine):
         command.upgrade(config, "head")
-    return before, head_revision()
+    return before, HEAD
 
 
 def check(engine: Engine) -> str:
@@ -61,17 +57,16 @@ def check(engine: Engine) -> str:
             "run 'airflow-provenance db migrate'"
         )
     _refuse_newer(revision)
-    if revision != head_revision():
+    if revision != HEAD:
         raise StoreMigrationError(
-            f"the store is at revision {revision}, this release needs {head_revision()}: "
+            f"the store is at revision {revision}, this release needs {HEAD}: "
             "run 'airflow-provenance db migrate'"
         )
     return revision
 
 
 def _refuse_newer(revision: str | None) -> None:
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    if revision is not None and revision not in known:
+    if revision is not None and revision not in REVISIONS:
         raise StoreMigrationError(
             f"the store is at revision {revision}, which a newer release made: "
             "upgrade airflow-provenance"

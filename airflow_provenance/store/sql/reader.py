@@ -80,7 +80,7 @@ class SqlReader:
         if query.since_us is not None:
             where.append("r.started_us >= ?")
             values.append(query.since_us)
-        order = "ORDER BY coalesce(r.started_us, 0) DESC, r.id DESC LIMIT ?"
+        order = "ORDER BY coalesce(r.started_us, r.as_of_us) DESC, r.id DESC LIMIT ?"
         return self._runs(f"WHERE {' AND '.join(where)} {order}", [*values, query.limit])
 
     def _runs(self, rest: str, values: Sequence[Any] = ()) -> list[RunView]:

@@ -12,10 +12,10 @@ from airflow_provenance.store.sql.ledger import SqlLedger
 from airflow_provenance.store.sql.reader import SqlReader
 
 if TYPE_CHECKING:
-    from airflow_provenance.store.base import IngestReport, Rejected, SpoolOffset
     from collections.abc import Sequence
 
     from airflow_provenance.formats.spool_line import Kind
+    from airflow_provenance.store.base import IngestReport, Rejected, SpoolOffset
 
 
 class SqlStore(SqlReader):

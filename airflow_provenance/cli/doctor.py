@@ -1,0 +1,178 @@
+"""``doctor``: what is wrong with this installation, a line each, with what to do about it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from importlib.metadata import PackageNotFoundError, entry_points, version
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from airflow_provenance import settings, wiring
+from airflow_provenance.cli.init import TRANSPORT, wanted_transport
+from airflow_provenance.cli.output import add_common, say, say_json
+from airflow_provenance.domain.clock import SystemClock, format_time
+from airflow_provenance.errors import ProvenanceError, StoreMigrationError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterator
+
+_LOW_DISK_BYTES = 1 << 30
+_STALE_SPOOL_SECONDS = 600
+# Older releases lack the hooks or the transport's place that we rest on.
+_NEEDED = (("apache-airflow", (3, 3)), ("apache-airflow-providers-openlineage", (2, 20)))
+
+
+class Finding(NamedTuple):
+    """What a check found, and what to do about it."""
+
+    level: Literal["ok", "warn", "fail"]
+    check: str
+    message: str
+
+
+def register(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser("doctor", help="what is wrong with this installation")
+    add_common(parser)
+    parser.set_defaults(function=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    findings = list(examine(options.store))
+    if options.json:
+        say_json([finding._asdict() for finding in findings])
+    else:
+        for finding in findings:
+            say(f"{finding.level:<5} {finding.check}: {finding.message}")
+    return 1 if any(finding.level == "fail" for finding in findings) else 0
+
+
+def examine(store_url: str | None) -> Iterator[Finding]:
+    """Run every check; one that breaks is itself a finding."""
+    checks: tuple[Callable[[], Iterator[Finding]], ...] = (
+        _packages,
+        _transport,
+        _environment,
+        _spool,
+        lambda: _store(store_url),
+    )
+    for check in checks:
+        try:
+            yield from check()
+        except ProvenanceError as error:
+            name = getattr(check, "__name__", "check").strip("_")
+            yield Finding("fail", "settings" if name == "<lambda>" else name, str(error))
+
+
+def _packages() -> Iterator[Finding]:
+    for name, needed in _NEEDED:
+        found = version(name)
+        numbers = tuple(int(part) for part in found.split(".")[:2])
+        wanted = ".".join(map(str, needed))
+        if numbers < needed:
+            yield Finding(
+                "fail", "packages", f"{name} {found} is too old: install {wanted} or newer"
+            )
+        else:
+            yield Finding("ok", "packages", f"{name} {found}")
+    try:
+        found = version("openlineage-airflow")
+        yield Finding(
+            "fail",
+            "packages",
+            f"openlineage-airflow {found} is for Airflow 2 and holds OpenLineage's packages back: "
+            "uninstall it, apache-airflow-providers-openlineage has taken its place",
+        )
+    except PackageNotFoundError:
+        pass
+    if "airflow_provenance" in entry_points(group="airflow.plugins").names:
+        yield Finding("ok", "plugin", "Airflow finds our plugin")
+    else:
+        yield Finding(
+            "fail", "plugin", "Airflow does not find our plugin: install the package again"
+        )
+
+
+def _transport() -> Iterator[Finding]:
+    current = settings.openlineage_transport()
+    if current == TRANSPORT:
+        yield Finding("ok", "transport", "events pass through ours")
+    elif current is not None and wanted_transport(current) == current:
+        yield Finding(
+            "warn",
+            "transport",
+            "events pass through ours; its siblings in 'composite' get them without what we add",
+        )
+    else:
+        what = "is not set" if current is None else f"is of type {current.get('type')!r}"
+        yield Finding(
+            "fail",
+            "transport",
+            f"[openlineage] transport {what}: 'airflow-provenance init' says how",
+        )
+
+
+def _environment() -> Iterator[Finding]:
+    """The official client obeys variables that go before Airflow's configuration."""
+    if os.environ.get("OPENLINEAGE_DISABLED", "").lower() == "true":
+        yield Finding("fail", "environment", "OPENLINEAGE_DISABLED is true: unset it")
+    disabled = os.environ.get("AIRFLOW__OPENLINEAGE__DISABLED", "").lower()
+    if disabled in ("1", "t", "true"):
+        yield Finding("fail", "environment", "[openlineage] disabled is true: turn it off")
+
+
+def _spool() -> Iterator[Finding]:
+    directory = settings.spool_dir()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+        free = shutil.disk_usage(directory).free
+    except OSError as error:
+        yield Finding(
+            "fail",
+            "spool",
+            f"cannot write to {directory} ({error.strerror}): no event will be recorded; change "
+            "its rights, or set [provenance] spool_dir",
+        )
+        return
+    if free < _LOW_DISK_BYTES:
+        yield Finding("warn", "spool", f"only {free >> 20} MiB are free below {directory}")
+    files = [path.stat() for path in directory.glob("*.spool")]
+    size = sum(one.st_size for one in files)
+    oldest = min((one.st_mtime for one in files if one.st_size), default=None)
+    now = SystemClock().now_us() / 1e6
+    waiting = f"{len(files)} files, {size / 1e6:.1f} MB wait in {directory}"
+    if oldest is not None and now - oldest > _STALE_SPOOL_SECONDS:
+        since = format_time(int(oldest * 1e6))
+        yield Finding(
+            "warn",
+            "spool",
+            f"{waiting}, the oldest since {since}: 'airflow-provenance ingest --spool' drains them",
+        )
+    else:
+        yield Finding("ok", "spool", waiting)
+
+
+def _store(url: str | None) -> Iterator[Finding]:
+    try:
+        store = wiring.open_store(url)
+    except StoreMigrationError as error:
+        empty = "is empty" in str(error)
+        yield Finding("warn" if empty else "fail", "store", str(error))
+        return
+    except ProvenanceError as error:
+        yield Finding("fail", "store", str(error))
+        return
+    counts = store.counts()
+    store.close()
+    what = ", ".join(f"{count} {name}" for name, count in counts.items())
+    yield Finding("ok", "store", what)
+    if counts["quarantined"]:
+        yield Finding(
+            "warn",
+            "quarantine",
+            f"{counts['quarantined']} entries: 'airflow-provenance quarantine list' says why",
+        )

@@ -1,0 +1,105 @@
+"""``ingest``: OpenLineage events from files, or what tasks have spooled, into the store."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_provenance import settings, wiring
+from airflow_provenance.cli.output import add_common, say, say_json, tell
+from airflow_provenance.collect.files import read_events
+from airflow_provenance.domain.clock import SystemClock
+from airflow_provenance.errors import ProvenanceError, SettingsError
+from airflow_provenance.store.base import IngestReport
+
+if TYPE_CHECKING:
+    import argparse
+
+    from airflow_provenance.store.base import Store
+
+_BATCH = 2000
+_POLL_SECONDS = 1.0
+_SHOWN_WARNINGS = 20
+
+
+def register(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "ingest", help="load OpenLineage events from files, or drain the spool"
+    )
+    parser.add_argument(
+        "files", nargs="*", metavar="FILE", help="JSON, a JSON array or NDJSON; - is stdin"
+    )
+    parser.add_argument("--spool", action="store_true", help="drain [provenance] spool_dir")
+    parser.add_argument("--follow", action="store_true", help="with --spool: go on until stopped")
+    add_common(parser)
+    parser.set_defaults(function=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    if bool(options.files) == options.spool or (options.follow and not options.spool):
+        raise SettingsError("name files to ingest, or --spool (with --follow to go on)")
+    store = wiring.open_store(options.store, create=True)
+    try:
+        report = _drain(store, options) if options.spool else _load(store, options.files)
+    finally:
+        store.close()
+    for warning in report.warnings[:_SHOWN_WARNINGS]:
+        tell(warning)
+    if len(report.warnings) > _SHOWN_WARNINGS:
+        tell(f"... and {len(report.warnings) - _SHOWN_WARNINGS} more warnings")
+    if options.json:
+        say_json(
+            {
+                "received": report.received,
+                "ingested": report.ingested,
+                "repeated": report.repeated,
+                "quarantined": report.quarantined,
+                "warnings": report.warnings,
+            }
+        )
+    else:
+        say(
+            f"{report.received} received: {report.ingested} ingested, {report.repeated} known "
+            f"already, {report.quarantined} newly quarantined."
+        )
+        if report.quarantined:
+            say("See 'airflow-provenance quarantine list'.")
+    return 1 if report.quarantined else 0
+
+
+def _load(store: Store, files: list[str]) -> IngestReport:
+    clock, total = SystemClock(), IngestReport()
+    for name in files:
+        for batch in read_events(name, settings.max_event_bytes(), _BATCH):
+            total.add(
+                store.ingest(
+                    batch.entries,
+                    received_us=clock.now_us(),
+                    source=Path(name).name,
+                    rejected=batch.rejected,
+                )
+            )
+            if total.received > _BATCH:
+                tell(f"{total.received} events read")
+    return total
+
+
+def _drain(store: Store, options: argparse.Namespace) -> IngestReport:
+    drain, total = wiring.open_drain(store), IngestReport()
+    while True:
+        try:
+            total.add(drain.run_once(lambda done: tell(f"{done.received} lines drained")))
+        except ProvenanceError as error:
+            if not options.follow:
+                raise
+            tell(f"airflow-provenance: {error}")
+        except KeyboardInterrupt:
+            return total
+        if not options.follow:
+            return total
+        try:
+            time.sleep(_POLL_SECONDS)
+        except KeyboardInterrupt:
+            return total

@@ -1,0 +1,113 @@
+"""How answers are written: stable text for people, stable JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from tabulate import tabulate
+
+from airflow_provenance.domain.clock import format_time
+from airflow_provenance.domain.identity import DagRunKey, TaskRunKey
+from airflow_provenance.store.dump import key_list
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable, Sequence
+
+    from airflow_provenance.store.base import RunView, VersionView
+
+
+def say(text: str = "") -> None:
+    """Write a line to stdout."""
+    sys.stdout.write(f"{text}\n")
+
+
+def tell(text: str) -> None:
+    """Write a line to stderr: progress and warnings, so that stdout holds the answer alone."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def say_json(value: object) -> None:
+    """Write JSON with sorted keys to stdout."""
+    say(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
+
+
+def say_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table without lines: every row is one line, whatever the width of the screen."""
+    say(tabulate([list(row) for row in rows], list(headers), "plain", disable_numparse=True))
+
+
+def add_common(parser: argparse.ArgumentParser, *, with_json: bool = True) -> None:
+    """Add ``--store`` and ``--json``."""
+    parser.add_argument(
+        "--store",
+        metavar="URL",
+        help="the store's SQLAlchemy URL, instead of [provenance] store",
+    )
+    if with_json:
+        parser.add_argument("--json", action="store_true", help="answer as JSON")
+
+
+def duration_text(run: RunView) -> str:
+    """Return how long a run took, or nothing while it runs."""
+    if run.started_us is None or run.ended_us is None:
+        return ""
+    return f"{(run.ended_us - run.started_us) / 1e6:.2f}s"
+
+
+def run_name(run: RunView) -> str:
+    """Return the short name of a run: its job, mapped index and try where they say something."""
+    if not isinstance(run.key, TaskRunKey):
+        return run.job[1]
+    mapped = f"[{run.key.map_index}]" if run.key.map_index >= 0 else ""
+    attempt = f" try {run.key.try_number}" if run.key.try_number != 1 else ""
+    return f"{run.job[1]}{mapped}{attempt}"
+
+
+def run_json(run: RunView) -> dict[str, Any]:
+    """Return a run as JSON."""
+    override = run.override
+    return {
+        "id": run.id,
+        "key": key_list(run.key),
+        "job": {"namespace": run.job[0], "name": run.job[1]},
+        "run_uuid": run.run_uuid,
+        "airflow_run_id": run.key.run_id if isinstance(run.key, TaskRunKey | DagRunKey) else None,
+        "state": run.state.name,
+        "execution_state": run.execution_state.name,
+        "started_at": format_time(run.started_us),
+        "ended_at": format_time(run.ended_us),
+        "duration_seconds": None
+        if run.started_us is None or run.ended_us is None
+        else (run.ended_us - run.started_us) / 1e6,
+        "hostname": run.hostname,
+        "override": None
+        if override is None
+        else {"state": override[0].name, "at": format_time(override[1]), "who": override[2]},
+    }
+
+
+def version_json(version: VersionView) -> dict[str, Any]:
+    """Return a dataset version as JSON."""
+    return {
+        "id": version.id,
+        "dataset": {"namespace": version.dataset.namespace, "name": version.dataset.name},
+        "partition": version.partition,
+        "writer_run": version.run_id,
+        "content_id": version.content_id,
+        "status": version.status.name,
+        "replaces": version.replaces,
+        "ended_at": format_time(version.ended_us),
+        "first_seen_at": format_time(version.first_seen_us),
+        "verified": version.verified,
+    }
+
+
+def version_name(version: VersionView) -> str:
+    """Return the name of a dataset version: the dataset, its partition, its content."""
+    partition = f" [{version.partition}]" if version.partition is not None else ""
+    content = version.content_id or "no content id"
+    return f"{'/'.join(version.dataset)}{partition}  {content}"

@@ -1,0 +1,215 @@
+"""``runs`` lists runs; ``run`` tells all that is known of one."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from airflow_provenance import wiring
+from airflow_provenance.cli.output import (
+    add_common,
+    duration_text,
+    run_json,
+    run_name,
+    say,
+    say_json,
+    say_table,
+    version_json,
+)
+from airflow_provenance.domain.clock import format_time, parse_time
+from airflow_provenance.domain.run import RunState, succession
+from airflow_provenance.errors import EventError, SettingsError
+from airflow_provenance.lineage.subject import find_run
+from airflow_provenance.store.base import RunQuery
+
+if TYPE_CHECKING:
+    import argparse
+
+    from airflow_provenance.store.base import ProvenanceReader, RunView
+
+
+def register(commands: Any) -> None:
+    """Add the commands."""
+    runs = commands.add_parser("runs", help="list runs, newest first")
+    runs.add_argument("--dag", metavar="DAG_ID", help="only this DAG's runs and its tasks'")
+    runs.add_argument("--job", metavar="NAME", help="only runs of this job")
+    runs.add_argument("--state", choices=[state.name for state in RunState])
+    runs.add_argument("--since", metavar="TIME", help="ISO 8601 with a zone")
+    runs.add_argument("--limit", type=int, default=50, help="at most so many (50)")
+    add_common(runs)
+    runs.set_defaults(function=_list)
+    run = commands.add_parser("run", help="tell all that is known of a run")
+    run.add_argument("id", metavar="ID", help="a runId, a number from 'runs', or an Airflow run_id")
+    run.add_argument("--facets", action="store_true", help="with the facets of the run and its job")
+    add_common(run)
+    run.set_defaults(function=_show)
+
+
+def _list(options: argparse.Namespace) -> int:
+    query = RunQuery(
+        dag_id=options.dag,
+        job=options.job,
+        state=RunState[options.state] if options.state else None,
+        since_us=_since(options.since),
+        limit=options.limit,
+    )
+    store = wiring.open_store(options.store)
+    runs = store.runs(query)
+    store.close()
+    if options.json:
+        say_json([run_json(run) for run in runs])
+    elif not runs:
+        say("No runs. 'airflow-provenance ingest --spool' takes in what tasks have spooled.")
+    else:
+        say_table(
+            ["RUN", "STARTED", "STATE", "TOOK", "JOB", "AIRFLOW RUN", "RUN ID"],
+            [
+                (
+                    run.id,
+                    format_time(run.started_us) or "",
+                    run.state.name,
+                    duration_text(run),
+                    run_name(run),
+                    getattr(run.key, "run_id", ""),
+                    run.run_uuid or "",
+                )
+                for run in runs
+            ],
+        )
+    return 0
+
+
+def _since(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        return parse_time(text)
+    except EventError as error:
+        raise SettingsError(f"--since: {error}") from error
+
+
+def _show(options: argparse.Namespace) -> int:
+    store = wiring.open_store(options.store)
+    try:
+        answer = describe_run(store, find_run(store, options.id), with_facets=options.facets)
+    finally:
+        store.close()
+    if options.json:
+        say_json(answer)
+    else:
+        _say_run(answer, with_facets=options.facets)
+    return 0
+
+
+def describe_run(
+    store: ProvenanceReader, run: RunView, *, with_facets: bool = False
+) -> dict[str, Any]:
+    """Return all that is known of a run, as JSON: process, data versions, tries, error."""
+    doc = store.run_doc(run.id)
+    links: dict[int, list[int]] = {}
+    for edge in store.trace([run.id], "upstream", 1):
+        links.setdefault(edge.via, []).append(edge.src)
+    read = store.versions_by_id({one for ids in links.values() for one in ids})
+    facets = {name: json.loads(facet[2]) for name, facet in doc.run_facets.items()}
+    job_facets = {name: json.loads(facet[2]) for name, facet in doc.job_facets.items()}
+    error = facets.get("errorMessage") or {}
+    answer = {
+        **run_json(run),
+        "inputs": [
+            {
+                "dataset": {"namespace": one.dataset.namespace, "name": one.dataset.name},
+                "partition": one.partition,
+                "named_version": one.named,
+                "verified": one.verified,
+                "rule": one.rule.name.lower(),
+                "versions": [
+                    version_json(read[number]) for number in sorted(links.get(one.id, []))
+                ],
+            }
+            for one in store.reads_of_run(run.id)
+        ],
+        "outputs": [version_json(version) for version in store.versions_of_run(run.id)],
+        "tries": _tries(store, run),
+        "children": [run_json(child) for child in store.children(run.id)],
+        "error": error.get("message"),
+        "facet_names": {"run": sorted(facets), "job": sorted(job_facets)},
+    }
+    if with_facets:
+        answer["facets"] = {"run": facets, "job": job_facets}
+    return answer
+
+
+def _tries(store: ProvenanceReader, run: RunView) -> list[dict[str, Any]]:
+    """Return every try of the same task instance, and what became of each."""
+    tries = {getattr(one.key, "try_number", 1): one for one in store.siblings(run.id)}
+    became = succession([(number, one.state, one.is_final) for number, one in tries.items()])
+    return [
+        {
+            "id": one.id,
+            "try_number": number,
+            "state": one.state.name,
+            "followed_by": became[number][1] if number in became else None,
+        }
+        for number, one in sorted(tries.items())
+    ]
+
+
+def _say_run(answer: dict[str, Any], *, with_facets: bool) -> None:
+    job = answer["job"]
+    say(f"Run {answer['id']}: {job['name']} ({job['namespace']})")
+    state = answer["state"]
+    if answer["override"] is not None:
+        override = answer["override"]
+        state += f", set by {override['who'] or 'somebody'} at {override['at']}"
+    took = answer["duration_seconds"]
+    rows = [
+        ("state", state),
+        ("Airflow run", answer["airflow_run_id"]),
+        ("runId", answer["run_uuid"]),
+        ("started", answer["started_at"]),
+        ("ended", answer["ended_at"]),
+        ("took", None if took is None else f"{took:.2f}s"),
+        ("host", answer["hostname"]),
+        ("error", answer["error"]),
+    ]
+    for name, value in rows:
+        if value is not None:
+            say(f"  {name:<12} {value}")
+    for title, lines in (
+        ("read", _input_lines(answer["inputs"])),
+        ("wrote", [_version_line(version) for version in answer["outputs"]]),
+        (
+            "tries",
+            [
+                f"{one['try_number']}: run {one['id']} {one['state']}"
+                + (f", then {one['followed_by']}" if one["followed_by"] else "")
+                for one in answer["tries"]
+                if len(answer["tries"]) > 1
+            ],
+        ),
+        (
+            "children",
+            [f"run {c['id']} {c['job']['name']} {c['state']}" for c in answer["children"]],
+        ),
+    ):
+        if lines:
+            say(f"  {title}")
+            for line in lines:
+                say(f"    {line}")
+    if with_facets:
+        say_json(answer["facets"])
+
+
+def _input_lines(inputs: list[dict[str, Any]]) -> list[str]:
+    lines = []
+    for one in inputs:
+        unverified = "" if one["verified"] else ", changed since the task began"
+        lines += [f"{_version_line(v)}  ({one['rule']}{unverified})" for v in one["versions"]]
+    return lines
+
+
+def _version_line(version: dict[str, Any]) -> str:
+    dataset = version["dataset"]
+    partition = f" [{version['partition']}]" if version["partition"] is not None else ""
+    content = version["content_id"] or "no content id"
+    return f"{dataset['namespace']}/{dataset['name']}{partition}  {content}  {version['status']}"

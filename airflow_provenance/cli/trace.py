@@ -1,0 +1,113 @@
+"""``trace``: where data came from, or what it touches, as a tree."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_provenance import wiring
+from airflow_provenance.cli.output import (
+    add_common,
+    duration_text,
+    run_json,
+    run_name,
+    say,
+    say_json,
+    version_json,
+    version_name,
+)
+from airflow_provenance.domain.clock import format_time
+from airflow_provenance.domain.linking import LinkRule
+from airflow_provenance.lineage.trace import Trace, trace
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from airflow_provenance.store.base import Edge
+
+_HELP = """SUBJECT is dataset:NAMESPACE/NAME, dataset:NAMESPACE/NAME@VERSION or run:ID, with a
+content id, a runId or v<number> as VERSION. Without VERSION, upstream starts at the newest
+version and downstream at all of them."""
+
+
+def register(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "trace", help="where data came from, or what it touches", description=_HELP
+    )
+    parser.add_argument("direction", choices=["upstream", "downstream"])
+    parser.add_argument("subject", metavar="SUBJECT")
+    parser.add_argument(
+        "--depth", type=int, help="how many steps; a run and a version are one each"
+    )
+    add_common(parser)
+    parser.set_defaults(function=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    store = wiring.open_store(options.store)
+    try:
+        answer = trace(store, options.subject, options.direction, options.depth)
+    finally:
+        store.close()
+    if options.json:
+        say_json(trace_json(answer))
+    else:
+        for line in trace_lines(answer):
+            say(line)
+    return 0
+
+
+def trace_json(answer: Trace) -> dict[str, Any]:
+    """Return a trace as JSON: nodes by kind, edges along the data."""
+    return {
+        "direction": answer.direction,
+        "roots": answer.roots,
+        "runs": [run_json(answer.runs[one]) for one in sorted(answer.runs)],
+        "versions": [version_json(answer.versions[one]) for one in sorted(answer.versions)],
+        "edges": [
+            {"src": edge.src, "dst": edge.dst, "rule": edge.rule.name.lower()}
+            for edge in sorted(answer.edges, key=lambda one: (one.dst, one.src, one.via))
+        ],
+    }
+
+
+def trace_lines(answer: Trace) -> Iterator[str]:
+    """Return a trace as the lines of a tree; what was shown before is not unfolded again."""
+    beside = answer.edges_beside()
+    shown: set[int] = set()
+    # (node, how it was reached, indent); a list of its own, since a chain can be deeper than
+    # Python's stack.
+    stack = [(root, "", 0) for root in reversed(answer.roots)]
+    while stack:
+        node, reached, depth = stack.pop()
+        again = node in shown and node in beside
+        suffix = "  (unfolded above)" if again else ""
+        yield f"{'  ' * depth}{_node_text(answer, node)}{reached}{suffix}"
+        if again:
+            continue
+        shown.add(node)
+        for end, rule in sorted(_ends(answer, beside.get(node, [])).items(), key=_last_first):
+            name = "" if rule == LinkRule.WROTE else f"  <{rule.name.lower()}>"
+            stack.append((end, name, depth + 1))
+
+
+def _ends(answer: Trace, edges: list[Edge]) -> dict[int, LinkRule]:
+    return {edge.src if answer.direction == "upstream" else edge.dst: edge.rule for edge in edges}
+
+
+def _last_first(end: tuple[int, LinkRule]) -> tuple[bool, int]:
+    """Order a stack: what a version was made from is shown before what it was put on."""
+    node, rule = end
+    return rule != LinkRule.APPENDED, -node
+
+
+def _node_text(answer: Trace, node: int) -> str:
+    run = answer.runs.get(node)
+    if run is not None:
+        when = format_time(run.started_us) or "not started"
+        took = duration_text(run)
+        return f"run {run.id} {run_name(run)}  {run.state.name}  {when}{took and '  ' + took}"
+    version = answer.versions[node]
+    verified = "" if version.verified in (None, True) else ", unverified"
+    return f"v{version.id} {version_name(version)}  {version.status.name.lower()}{verified}"

@@ -1,0 +1,59 @@
+"""Run the benchmarks: ``python -m tests.benchmarks [--quick] [--json FILE] [ingest] [trace]``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.benchmarks import ingest, trace
+from tests.benchmarks.rounds import machine, postgres_server, server_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FULL = {
+    "ingest": {"events": 40_000, "rounds": 5},
+    "trace": {"runs": 1_000_000, "nodes": 300, "rounds": 3},
+}
+QUICK = {
+    "ingest": {"events": 4_000, "rounds": 1},
+    "trace": {"runs": 5_000, "nodes": 30, "rounds": 1},
+}
+
+
+def run(names: Sequence[str], sizes: dict[str, dict[str, int]]) -> dict[str, Any]:
+    """Return what was measured, telling it on the way."""
+    result: dict[str, Any] = {"machine": machine()}
+    with postgres_server() as server:
+        if server is None:
+            print("There is no PostgreSQL server: SQLite alone.")
+        else:
+            result["machine"]["postgres"] = server_settings(server)
+        print(*(f"{name}: {value}" for name, value in result["machine"].items()), sep="\n")
+        for name in names:
+            module = {"ingest": ingest, "trace": trace}[name]
+            result[name] = module.run(server, **sizes[name])
+            print(f"\n{module.text(result[name])}", flush=True)
+    result["machine"]["load_average_after"] = [round(one, 2) for one in os.getloadavg()]
+    print(f"\nload average after: {result['machine']['load_average_after']}")
+    return result
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=["ingest", "trace", []], help="default: all")
+    parser.add_argument("--quick", action="store_true", help="small, to see that it runs")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there, too")
+    options = parser.parse_args(arguments)
+    result = run(options.names or list(FULL), QUICK if options.quick else FULL)
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
