@@ -147,9 +147,12 @@ def _tell_story(store: Store, home: Path, month: str) -> bool:
     say()
     width = shutil.get_terminal_size().columns
     say("-" * min(width, 100))
-    say("What to try next (the first line once per shell):")
+    say("What to try next (exports once per shell):")
     say()
     say(f"  export AIRFLOW_HOME={_quoted(home)}")
+    scripts = Path(sys.executable).parent
+    if Path(shutil.which("airflow-provenance") or "").parent != scripts:
+        say(f'  export PATH={_quoted(scripts)}:"$PATH"')
     say("  airflow-provenance runs")
     run = max(answer.runs, default=None)
     say(f"  airflow-provenance run {run}")

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tabulate import tabulate
 
 from airflow_provenance.domain.clock import format_time
-from airflow_provenance.domain.identity import DagRunKey, TaskRunKey
-from airflow_provenance.store.dump import key_list
+from airflow_provenance.domain.identity import DagRunKey, TaskRunKey, key_list
 
 if TYPE_CHECKING:
     import argparse

@@ -79,6 +79,11 @@ def key_kind(key: RunKey) -> str:
     return _KINDS[type(key)]
 
 
+def key_list(key: RunKey | None) -> list[str | int] | None:
+    """Return a run key as JSON shows it: its kind, then its members."""
+    return None if key is None else [_KINDS[type(key)], *key]
+
+
 def key_digest(key: RunKey) -> bytes:
     """Return 16 bytes that stand for the key in the store.
 

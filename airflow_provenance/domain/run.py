@@ -143,7 +143,8 @@ _MINIMA = (
 _MAXIMA = ("latest", "override", "hostname", "task", "parent", "upstream", "consumed")
 
 
-def _merge_facets(into: Facets, other: Facets) -> None:
+def merge_facets(into: Facets, other: Facets) -> None:
+    """Merge facets by name; of two with one name the later one wins."""
     for name, facet in other.items():
         mine = into.get(name)
         if mine is None or mine[:2] < facet[:2]:
@@ -164,8 +165,8 @@ def _merge_io(into: dict[str, Io], other: dict[str, Io]) -> None:
                 io.verified,
             )
             continue
-        _merge_facets(mine.facets, io.facets)
-        _merge_facets(mine.role_facets, io.role_facets)
+        merge_facets(mine.facets, io.facets)
+        merge_facets(mine.role_facets, io.role_facets)
         for name in ("content_id", "replaces", "verified"):
             theirs, ours = getattr(io, name), getattr(mine, name)
             if theirs is not None and (ours is None or ours[:2] < theirs[:2]):
@@ -193,8 +194,8 @@ def merge(into: RunDoc, other: RunDoc) -> None:
         into.terminal is None or into.terminal[:3] < other.terminal[:3]
     ):
         into.terminal = other.terminal
-    _merge_facets(into.run_facets, other.run_facets)
-    _merge_facets(into.job_facets, other.job_facets)
+    merge_facets(into.run_facets, other.run_facets)
+    merge_facets(into.job_facets, other.job_facets)
     _merge_io(into.inputs, other.inputs)
     _merge_io(into.outputs, other.outputs)
 
@@ -266,17 +267,22 @@ class RunFacts(msgspec.Struct, frozen=True):
     outputs: list[Output]
 
 
-def _parent_and_flow(key: RunKey, doc: RunDoc) -> tuple[RunKey | None, Flow | None]:
+def parent_of(key: RunKey, doc: RunDoc) -> RunKey | None:
+    """Return the run that started a run, as its own entries name it."""
     if isinstance(key, TaskRunKey):
-        dag_run = key.dag_run
-        return dag_run, Flow(key_digest(dag_run), key.task_id, key.map_index, key.try_number)
+        return key.dag_run
     if isinstance(key, DagRunKey):
-        return None, None
+        return None
     if doc.task is not None:  # a child of the task process that emitted it
-        task = TaskRunKey(doc.namespace, *doc.task[2])
-        flow = Flow(key_digest(task.dag_run), task.task_id, task.map_index, task.try_number)
-        return task, flow
-    return (WireKey(*doc.parent[2]) if doc.parent else None), None
+        return TaskRunKey(doc.namespace, *doc.task[2])
+    return WireKey(*doc.parent[2]) if doc.parent else None
+
+
+def _flow(key: RunKey, parent: RunKey | None) -> Flow | None:
+    task = key if isinstance(key, TaskRunKey) else parent
+    if not isinstance(task, TaskRunKey):
+        return None
+    return Flow(key_digest(task.dag_run), task.task_id, task.map_index, task.try_number)
 
 
 def _whole_slots(io: Mapping[str, Io]) -> list[Io]:
@@ -325,7 +331,7 @@ def derive_facts(key: RunKey, own: RunDoc, absorbed: list[RunDoc]) -> RunFacts:
         ended_us = override.at_us
     started_us = _first_of(doc.noted_start_us, doc.first_start_us)
     as_of_us = _first_of(started_us, doc.first_event_us, doc.first_note_us, 0)
-    parent, flow = _parent_and_flow(key, doc)
+    parent = parent_of(key, doc)
     consumed = doc.consumed[2] if doc.consumed else []
     return RunFacts(
         key=key,
@@ -338,7 +344,7 @@ def derive_facts(key: RunKey, own: RunDoc, absorbed: list[RunDoc]) -> RunFacts:
         as_of_us=as_of_us or 0,
         hostname=doc.hostname[2] if doc.hostname else None,
         parent=parent,
-        flow=flow,
+        flow=_flow(key, parent),
         override=override,
         is_final=state == RunState.FAIL and (by_hand or bool(winner and winner[4])),
         upstream=doc.upstream[2] if doc.upstream else None,

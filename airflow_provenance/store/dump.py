@@ -6,24 +6,14 @@ import json
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from airflow_provenance.domain.identity import (
-    DagRunKey,
-    RunKey,
-    TaskRunKey,
-    WireKey,
-    key_kind,
-)
+from airflow_provenance.domain.identity import TaskRunKey, key_list
 from airflow_provenance.domain.linking import LinkRule
-from airflow_provenance.domain.run import VersionStatus, succession
+from airflow_provenance.domain.run import VersionStatus, parent_of, succession
 
 if TYPE_CHECKING:
+    from airflow_provenance.domain.identity import RunKey
     from airflow_provenance.domain.run import RunDoc
     from airflow_provenance.store.base import ProvenanceReader, RunView, VersionView
-
-
-def key_list(key: RunKey | None) -> list[Any] | None:
-    """Return a run key as JSON: its kind, then its members."""
-    return None if key is None else [key_kind(key), *key]
 
 
 def dump_facts(store: ProvenanceReader) -> dict[str, list[Any]]:
@@ -60,17 +50,6 @@ def dump_facts(store: ProvenanceReader) -> dict[str, list[Any]]:
         name: sorted(those, key=lambda one: json.dumps(one, sort_keys=True))
         for name, those in facts.items()
     }
-
-
-def parent_of(key: RunKey, doc: RunDoc) -> RunKey | None:
-    """Return the key of a run's parent as its events name it."""
-    if isinstance(key, TaskRunKey):
-        return key.dag_run
-    if isinstance(key, DagRunKey):
-        return None
-    if doc.task is not None:
-        return TaskRunKey(doc.namespace, *doc.task[2])
-    return WireKey(*doc.parent[2]) if doc.parent else None
 
 
 def _short(version: VersionView, keys: dict[int, Any]) -> dict[str, Any]:

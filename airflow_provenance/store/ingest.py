@@ -37,6 +37,7 @@ from airflow_provenance.domain.run import (
     VersionStatus,
     derive_facts,
     merge,
+    merge_facets,
     merged,
 )
 from airflow_provenance.errors import EventError
@@ -169,19 +170,13 @@ def _intern(ledger: Ledger, entries: list[Entry]) -> _Names:
     dataset_facets: dict[int, Facets] = {}
     for entry in entries:
         if entry.job_facets and entry.job is not None:
-            _merge_latest(job_facets.setdefault(names.jobs[entry.job], {}), entry.job_facets)
+            merge_facets(job_facets.setdefault(names.jobs[entry.job], {}), entry.job_facets)
         if entry.kind == "dataset_event":
             for ref, facets in entry.datasets.items():
-                _merge_latest(dataset_facets.setdefault(names.datasets[ref], {}), facets)
+                merge_facets(dataset_facets.setdefault(names.datasets[ref], {}), facets)
     ledger.merge_job_facets(job_facets)
     ledger.merge_dataset_facets(dataset_facets)
     return names
-
-
-def _merge_latest(into: Facets, other: Facets) -> None:
-    for name, facet in other.items():
-        if name not in into or into[name][:2] < facet[:2]:
-            into[name] = facet
 
 
 def _fold_runs(

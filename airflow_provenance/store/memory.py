@@ -6,7 +6,6 @@ rules take any superset. So it is also the plain reading of what `store.sql` doe
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,14 @@ import msgspec
 
 from airflow_provenance.domain.identity import DatasetRef, TaskRunKey, WireKey, key_digest
 from airflow_provenance.domain.linking import LinkRule, Version
-from airflow_provenance.domain.run import Facets, RunDoc, VersionStatus, merged
+from airflow_provenance.domain.run import (
+    Facets,
+    RunDoc,
+    VersionStatus,
+    merge_facets,
+    merged,
+    parent_of,
+)
 from airflow_provenance.errors import SubjectError
 from airflow_provenance.store.base import (
     Edge,
@@ -29,7 +35,7 @@ from airflow_provenance.store.base import (
     StoredRun,
     VersionView,
 )
-from airflow_provenance.store.dump import dump_facts, parent_of
+from airflow_provenance.store.dump import dump_facts
 from airflow_provenance.store.ingest import Limits, ingest_batch, parse_batch
 from airflow_provenance.store.ledger import Observed, StoredRead, Wanted, Wire
 
@@ -91,7 +97,7 @@ class MemoryLedger:
     def add_quarantine(self, rejected: Sequence[Rejected], received_us: int) -> int:
         known = len(self.quarantined)
         for one in rejected:
-            digest = quarantine_digest(one)
+            digest = one.digest
             if digest not in self.quarantined:
                 self.quarantined[digest] = QuarantineEntry(
                     self.next_ids("quarantine", 1),
@@ -112,10 +118,12 @@ class MemoryLedger:
         return {ref: self.datasets.setdefault(ref, len(self.datasets) + 1) for ref in refs}
 
     def merge_job_facets(self, facets: Mapping[int, Facets]) -> None:
-        _merge_latest(self.job_facets, facets)
+        for one, those in facets.items():
+            merge_facets(self.job_facets[one], those)
 
     def merge_dataset_facets(self, facets: Mapping[int, Facets]) -> None:
-        _merge_latest(self.dataset_facets, facets)
+        for one, those in facets.items():
+            merge_facets(self.dataset_facets[one], those)
 
     def runs_by_digest(self, digests: Collection[bytes]) -> list[StoredRun]:
         return self.runs_by_id([self.digests[one] for one in digests if one in self.digests])
@@ -208,19 +216,6 @@ class MemoryLedger:
     def change_edges(self, removed: Iterable[Edge], added: Iterable[Edge]) -> None:
         self.edges -= set(removed)
         self.edges |= set(added)
-
-
-def _merge_latest(into: dict[int, Facets], other: Mapping[int, Facets]) -> None:
-    for one, facets in other.items():
-        for name, facet in facets.items():
-            if name not in into[one] or into[one][name][:2] < facet[:2]:
-                into[one][name] = facet
-
-
-def quarantine_digest(rejected: Rejected) -> bytes:
-    """Return 16 bytes that tell rejected entries apart: the same content is kept once."""
-    text = b"\0".join((rejected.kind.encode(), rejected.reason.encode(), rejected.raw))
-    return hashlib.blake2b(text, digest_size=16).digest()
 
 
 class MemoryStore:

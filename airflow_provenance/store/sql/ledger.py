@@ -17,10 +17,9 @@ from airflow_provenance.domain.identity import (
     key_kind,
 )
 from airflow_provenance.domain.linking import LinkRule, Read, Version
-from airflow_provenance.domain.run import VersionStatus
+from airflow_provenance.domain.run import VersionStatus, merge_facets
 from airflow_provenance.store.base import Edge, StoredRun
 from airflow_provenance.store.ledger import Observed, StoredRead, Wanted, Wire
-from airflow_provenance.store.memory import quarantine_digest
 from airflow_provenance.store.sql import codec
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ class SqlLedger:
         )
 
     def add_quarantine(self, rejected: Sequence[Rejected], received_us: int) -> int:
-        by_digest = {quarantine_digest(one): one for one in rejected}
+        by_digest = {one.digest: one for one in rejected}
         if not by_digest:
             return 0
         self._bulk.stage("q_digest", [(digest,) for digest in by_digest])
@@ -177,9 +176,7 @@ class SqlLedger:
         changed = []
         for number, body in rows:
             known = codec.unpack_facets(body)
-            for name, facet in facets[number].items():
-                if name not in known or known[name][:2] < facet[:2]:
-                    known[name] = facet
+            merge_facets(known, facets[number])
             changed.append((codec.pack_facets(known), number))
         self._bulk.execute(f"UPDATE {table} SET facets = ? WHERE id = ?", changed)
 
