@@ -24,7 +24,7 @@ from tests.contract.generate import story
 from tests.contract.support import RECEIVED_US, ingest_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from airflow_provenance.formats.spool_line import Kind
     from airflow_provenance.store.base import Edge, IngestReport, RunView, Store
@@ -131,6 +131,7 @@ def data(name: str = "totals", *, version: str | None = None, **facets: Any) -> 
     return {"namespace": "pg", "name": name, "facets": facets}
 
 
+OF_TASK = {"dagId": "d", "runId": "r1", "taskId": "t", "mapIndex": -1, "tryNumber": 1}
 REPLACED = {"lifecycleStateChange": {"lifecycleStateChange": "OVERWRITE"}}
 TOTALS = DatasetRef("pg", "totals")
 
@@ -186,7 +187,7 @@ REFUSED: dict[str, tuple[str, LogEntry]] = {
     "no bytes at all": ("invalid_json", ("E", b"")),
     "a name that is not UTF-8": ("invalid_json", ("E", GOOD[1].replace(b"good", b"\xff"))),
     "a note that is no JSON": ("invalid_json", ("N", b"{]")),
-    "brackets without end": ("invalid_json", ("E", b"[" * 100_000)),
+    "brackets without end": ("invalid_json", ("E", b'{"zz": ' + b"[" * 100_000)),
     "a list": ("invalid_event", ("E", b"[]")),
     "neither run, job nor dataset": ("invalid_event", entry(body(20))),
     "a run without job": ("invalid_event", changed(job=None)),
@@ -253,29 +254,14 @@ AWKWARD: dict[str, LogEntry] = {
     "a map index beyond 32 bits": airflow_facet(task("START", 1, "t"), map_index=-(1 << 40)),
     "a noted try beyond 32 bits": note("task_run", 1, attempt=1 << 40),
     "a task facet beyond 64 bits": event(
-        "START",
-        1,
-        "d.t.query",
-        facets={
-            "airflowProvenance_task": {
-                "dagId": "d",
-                "runId": "r",
-                "taskId": "t",
-                "mapIndex": 1 << 70,
-                "tryNumber": 1,
-            }
-        },
-    ),  # fmt: skip
+        "START", 1, "d.t.query", facets={"airflowProvenance_task": {**OF_TASK, "mapIndex": 1 << 70}}
+    ),
     "a consumed map index beyond 64 bits": event(
         "START",
         1,
         "j",
         facets={
-            "airflowProvenance_run": {
-                "consumedAssetEvents": [
-                    {"dagId": "d", "runId": "r", "taskId": "t", "mapIndex": 1 << 70}
-                ]
-            }
+            "airflowProvenance_run": {"consumedAssetEvents": [{**OF_TASK, "mapIndex": 1 << 70}]}
         },
         inputs=[data()],
     ),
@@ -701,22 +687,20 @@ def test_siblings_are_all_tries_of_a_task_instance(store: Store) -> None:
     for number in (4, 5, 6, 7, 8):
         run = one_named(store, uuid(number))
         assert store.siblings(run.id) == [run]
-    runs = {run["key"][-1]: run for run in store.dump_facts()["runs"] if run["run_uuid"] in
-            {uuid(1), uuid(2), uuid(3)}}  # fmt: skip
-    first, second, third = runs[1], runs[2], runs[3]
+    told = {run["run_uuid"]: run for run in store.dump_facts()["runs"]}
+    first, second, third = (told[uuid(number)] for number in (1, 2, 3))
     assert (first["superseded_by"], second["retry_of"]) == (None, first["key"])
     assert (second["superseded_by"], third["retry_of"]) == (third["key"], None)
 
 
 def test_children_are_tasks_of_a_dag_run_and_what_a_task_started(store: Store) -> None:
-    of_task = {"dagId": "d", "runId": "r1", "taskId": "t", "mapIndex": -1, "tryNumber": 1}
     parent = {"run": {"runId": uuid(2).upper()}, "job": {"namespace": "air", "name": "d.t"}}
     spark = {"run": {"runId": uuid(4)}, "job": {"namespace": "spark", "name": "app"}}
     put_all(
         store,
         dag_run("START", 1, run=1),
         task("START", 2, "t", run=2),
-        event("START", 3, "d.t.query.1", run=3, facets={"airflowProvenance_task": of_task}),
+        event("START", 3, "d.t.query.1", run=3, facets={"airflowProvenance_task": OF_TASK}),
         event("START", 4, "app", run=4, facets={"parent": parent}, namespace="spark"),
         event("START", 5, "app.stage", run=5, facets={"parent": spark}, namespace="spark"),
         # Another DAG run under the same runIds: its tasks are its own.
@@ -1035,9 +1019,10 @@ def test_an_ingest_that_another_drainer_overtook_writes_nothing_and_says_so(
 
 
 def test_reports_of_batches_add_up(store: Store) -> None:
-    large: Callable[[int], LogEntry] = lambda second: event(
-        "START", second, "j", facets={"mine": {"text": "x" * 1_100_000}}
-    )
+    def large(second: int) -> LogEntry:
+        facet = {"text": "x" * 1_100_000}
+        return event("START", second, "j", facets={"mine": facet})
+
     total = put(store, GOOD, GOOD, ("E", b"{}"))
 
     total.add(put(store, large(1)))
