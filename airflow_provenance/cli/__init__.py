@@ -7,6 +7,7 @@ says what to do. Exit codes: 0 all is well, 1 the answer is a problem, 2 wrong u
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -48,18 +49,50 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name that the terminal has no letters for is better escaped than no answer.
+        sys.stdout.reconfigure(errors="backslashreplace")
     options = build_parser().parse_args(arguments)
     try:
+        _refuse_what_is_no_text(options)
         code = int(options.function(options))
         sys.stdout.flush()
     except ProvenanceError as error:
-        print(f"airflow-provenance: {error}", file=sys.stderr)  # noqa: T201 - the error channel
-        return 2 if isinstance(error, SettingsError) else 1
+        return _complain(str(error), 2 if isinstance(error, SettingsError) else 1)
     except BrokenPipeError:
-        # The reader went away (`| head`): not an error; keep the interpreter from flushing again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _let_go_of_stdout()  # the reader went away (`| head`): not an error
         return 0
+    except OSError as error:
+        _let_go_of_stdout()
+        where = f"{error.filename}: " if error.filename else ""
+        return _complain(f"{where}{error.strerror}: check the disk and the rights", 1)
     except KeyboardInterrupt:
         return 130
     else:
         return code
+
+
+def _refuse_what_is_no_text(options: argparse.Namespace) -> None:
+    """Refuse bytes that are no UTF-8, which Python hides in arguments: no store has such names."""
+    for value in vars(options).values():
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and not text.isascii():
+                try:
+                    text.encode()
+                except UnicodeEncodeError as error:
+                    raise SettingsError(f"{text!a} is not UTF-8: write it so") from error
+
+
+def _complain(text: str, code: int) -> int:
+    from airflow_provenance.cli.output import one_line, tell
+
+    tell(f"airflow-provenance: {one_line(text)}")
+    return code
+
+
+def _let_go_of_stdout() -> None:
+    """Keep the interpreter from failing at its end to write what cannot be written."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,16 +20,16 @@ from airflow_provenance import wiring
 from airflow_provenance.cli.init import TRANSPORT
 from airflow_provenance.cli.output import say, tell
 from airflow_provenance.cli.trace import trace_lines
-from airflow_provenance.errors import ProvenanceError
+from airflow_provenance.errors import ProvenanceError, SettingsError, SubjectError
 from airflow_provenance.lineage.trace import Trace, trace
 
 if TYPE_CHECKING:
-    import argparse
-
     from airflow_provenance.store.base import Store
 
 _MONTHS = ("2013-01", "2013-02", "2013-07")
 _DAG_ID = "flights_month"
+_OF_THE_USER = ("AIRFLOW_CONFIG", "AIRFLOW__", "OPENLINEAGE_")
+_WRITTEN = "# Written by 'airflow-provenance demo'.\n"
 
 
 def register(commands: Any) -> None:
@@ -40,9 +42,20 @@ def register(commands: Any) -> None:
         help="folder for its Airflow, data and store (./airflow-provenance-demo)",
     )
     parser.add_argument(
-        "--months", nargs="+", default=list(_MONTHS), metavar="2013-MM", help="which to run"
+        "--months",
+        nargs="+",
+        type=_month,
+        default=list(_MONTHS),
+        metavar="2013-MM",
+        help="which to run",
     )
     parser.set_defaults(function=_run)
+
+
+def _month(text: str) -> str:
+    if not re.fullmatch(r"2013-(0[1-9]|1[0-2])", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no month of the data: 2013-01 to 2013-12")
+    return text
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -51,7 +64,11 @@ def _run(options: argparse.Namespace) -> int:
     _need_flights_data()
     home.mkdir(parents=True, exist_ok=True)
     _write_airflow_cfg(home)
-    # For this process and for Airflow's, whatever the user's environment says.
+    # For this process and for Airflow's: with the user's own variables the demo would migrate, and
+    # run in, the user's own database.
+    for name in list(os.environ):
+        if name.startswith(_OF_THE_USER):
+            del os.environ[name]
     os.environ.update(demo_environment(home))
     tell(f"Working in {home}")
     _step(home, "migrate", "Making Airflow's database", ["airflow", "db", "migrate"])
@@ -94,10 +111,12 @@ def _write_airflow_cfg(home: Path) -> None:
         if option:
             line = f"{option[1].lower()} = {value.replace('%', '%%')}"
             sections.setdefault(option[0].lower(), []).append(line)
-    text = "# Written by 'airflow-provenance demo'.\n"
+    config, text = home / "airflow.cfg", _WRITTEN
+    if config.exists() and not config.read_text(encoding="utf-8").startswith(_WRITTEN):
+        raise SettingsError(f"{config} is not the demo's: name another folder as --home")
     for section, lines in sections.items():
         text += f"\n[{section}]\n" + "\n".join(lines) + "\n"
-    (home / "airflow.cfg").write_text(text, encoding="utf-8")
+    config.write_text(text, encoding="utf-8")
 
 
 def dags_folder() -> Path:
@@ -116,11 +135,15 @@ def _need_flights_data() -> None:
         ) from error
 
 
+def _log(home: Path, name: str) -> Path:
+    return home / "logs" / f"demo-{name}.log"
+
+
 def _step(home: Path, name: str, what: str, command: list[str]) -> None:
     """Run one command with its output in a log file, telling that it goes on."""
     began = time.monotonic()
     tell(f"{what} ...")
-    log = home / "logs" / f"demo-{name}.log"
+    log = _log(home, name)
     log.parent.mkdir(parents=True, exist_ok=True)
     # The same Python's Airflow, whatever is first on the PATH.
     arguments = [sys.executable, "-m", *command]
@@ -136,7 +159,13 @@ def _step(home: Path, name: str, what: str, command: list[str]) -> None:
 def _tell_story(store: Store, home: Path, month: str) -> bool:
     """Trace the last month's result to its raw files, and check their hashes."""
     result = f"dataset:file/{home}/flights/{month}/delays.csv"
-    answer = trace(store, result, "upstream")
+    try:
+        answer = trace(store, result, "upstream")
+    except SubjectError as error:
+        # `airflow dags test` returns 0 when a task fails.
+        raise ProvenanceError(
+            f"the DAG wrote no {month}/delays.csv: {_log(home, month)} says why"
+        ) from error
     say()
     say(f"Where did {month}/delays.csv come from?  ($ airflow-provenance trace upstream ...)")
     say()

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from airflow_provenance import wiring
-from airflow_provenance.cli.output import add_common, say_json, say_table
+from airflow_provenance.cli.output import add_common, count, say_json, say_table
 from airflow_provenance.domain.clock import format_time
 from airflow_provenance.domain.identity import format_event_id
 from airflow_provenance.lineage.subject import find_run
@@ -24,8 +24,10 @@ def register(commands: Any) -> None:
     """Add the command."""
     parser = commands.add_parser("events", help="list or export the events that are stored")
     parser.add_argument("--run", metavar="ID", help="only those of this run")
-    parser.add_argument("--after", metavar="SEQ", type=int, default=0, help="only later ones")
-    parser.add_argument("--limit", type=int, default=None, help="at most so many (50; export: all)")
+    parser.add_argument("--after", metavar="SEQ", type=count, default=0, help="only later ones")
+    parser.add_argument(
+        "--limit", type=count, default=None, help="at most so many (50; export: all)"
+    )
     parser.add_argument(
         "--export", action="store_true", help="write the events as they were received, a line each"
     )

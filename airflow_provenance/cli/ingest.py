@@ -96,6 +96,8 @@ def _drain(store: Store, options: argparse.Namespace) -> IngestReport:
                 raise
             tell(f"airflow-provenance: {error}")
         except KeyboardInterrupt:
+            if not options.follow:
+                raise
             return total
         if not options.follow:
             return total

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provenance import settings
-from airflow_provenance.cli.output import say, say_json
+from airflow_provenance.cli.output import say, say_json, tell
 from airflow_provenance.errors import SettingsError
 
 if TYPE_CHECKING:
     import argparse
 
 TRANSPORT = {"type": "airflow_provenance.emit.transport.ProvenanceTransport"}
+_ENV_VAR = "AIRFLOW__OPENLINEAGE__TRANSPORT"
 
 
 def register(commands: Any) -> None:
@@ -28,16 +29,20 @@ def register(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    transport = wanted_transport(settings.openlineage_transport())
+    current = settings.openlineage_transport()
+    transport = wanted_transport(current)
     text = json.dumps(transport)
     config = Path(os.environ.get("AIRFLOW_CONFIG") or settings.airflow_home() / "airflow.cfg")
+    config = config.expanduser()
     if options.write:
         _write(config, text)
+        if os.environ.get(_ENV_VAR) and current != transport:
+            tell(f"{_ENV_VAR} is set and goes before airflow.cfg: unset it.")
     if options.json:
         say_json({"transport": transport, "written": str(config) if options.write else None})
         return 0
     if options.write:
-        say(f"Wrote [openlineage] transport into {config}; the file before is {config.name}.bak.")
+        say(f"Wrote [openlineage] transport into {config}; a file before is {config.name}.bak.")
         say("Restart Airflow, then run 'airflow-provenance doctor'.")
         return 0
     say("Put this into airflow.cfg (or let 'airflow-provenance init --write' do it):")
@@ -47,7 +52,7 @@ def _run(options: argparse.Namespace) -> int:
     say()
     say("or into the environment of every Airflow process:")
     say()
-    say(f"AIRFLOW__OPENLINEAGE__TRANSPORT='{text}'")
+    say(f"{_ENV_VAR}='{text}'")
     return 0
 
 
@@ -74,10 +79,15 @@ def _write(config: Path, transport: str) -> None:
     """Set the option in airflow.cfg, leaving every other line as it is."""
     try:
         lines = config.read_text(encoding="utf-8").splitlines() if config.exists() else []
+        changed = with_transport(lines, transport)
+        if changed == lines:
+            return  # a second time must not put the first one's result in the place of the backup
         if config.exists():
-            shutil.copyfile(config, config.with_name(f"{config.name}.bak"))
+            backup = config.with_name(f"{config.name}.bak")
+            backup.touch(mode=0o600)  # airflow.cfg holds passwords: never open to others
+            shutil.copy(config, backup)
         config.parent.mkdir(parents=True, exist_ok=True)
-        config.write_text("\n".join(with_transport(lines, transport)) + "\n", encoding="utf-8")
+        config.write_text("\n".join(changed) + "\n", encoding="utf-8")
     except OSError as error:
         raise SettingsError(f"cannot write {config}: {error.strerror}") from error
 
@@ -85,14 +95,18 @@ def _write(config: Path, transport: str) -> None:
 def with_transport(lines: list[str], transport: str) -> list[str]:
     """Return the lines of an airflow.cfg with ``[openlineage] transport`` set."""
     option = f"transport = {transport.replace('%', '%%')}"
-    start = next((i for i, line in enumerate(lines) if line.strip() == "[openlineage]"), None)
+    starts = (i for i, line in enumerate(lines) if line.startswith("[openlineage]"))
+    start = next(starts, None)
     if start is None:
         return [*lines, "", "[openlineage]", option] if lines else ["[openlineage]", option]
     end = next((i for i in range(start + 1, len(lines)) if lines[i].startswith("[")), len(lines))
     kept, inside = [], False
     for line in lines[start + 1 : end]:
-        # An option goes on over the indented lines below it.
-        inside = bool(re.match(r"transport\s*[=:]", line)) or (inside and line[:1].isspace())
-        if not inside:
-            kept.append(line)
+        if line.strip() and line[0] not in "#;":
+            # An option goes on over the indented lines below it, whatever stands between them.
+            option_is_ours = re.match(r"transport\s*[=:]", line, re.IGNORECASE)
+            inside = bool(option_is_ours) or (inside and line[0].isspace())
+            if inside:
+                continue
+        kept.append(line)
     return [*lines[: start + 1], option, *kept, *lines[end:]]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +14,24 @@ from airflow_provenance.domain.clock import format_time
 from airflow_provenance.domain.identity import DagRunKey, TaskRunKey, key_list
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterable, Sequence
 
     from airflow_provenance.store.base import RunView, VersionView
 
 
+# Names come from anywhere: none may break a line, or send codes to the terminal.
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_MAX_NUMBER = (1 << 63) - 1  # what a database can be asked for
+
+
+def one_line(text: object) -> str:
+    """Return a text with its control characters escaped."""
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
+
+
 def say(text: str = "") -> None:
     """Write a line to stdout."""
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(f"{one_line(text)}\n")
 
 
 def tell(text: str) -> None:
@@ -31,12 +42,21 @@ def tell(text: str) -> None:
 
 def say_json(value: object) -> None:
     """Write JSON with sorted keys to stdout."""
-    say(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
+    sys.stdout.write(f"{text}\n")
 
 
 def say_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a table without lines: every row is one line, whatever the width of the screen."""
-    say(tabulate([list(row) for row in rows], list(headers), "plain", disable_numparse=True))
+    cells = [list(map(one_line, row)) for row in rows]
+    sys.stdout.write(f"{tabulate(cells, list(headers), 'plain', disable_numparse=True)}\n")
+
+
+def count(text: str) -> int:
+    """Return a whole number of 0 or more, for an option."""
+    if not (text.isdecimal() and int(text) <= _MAX_NUMBER):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
+    return int(text)
 
 
 def add_common(parser: argparse.ArgumentParser, *, with_json: bool = True) -> None:

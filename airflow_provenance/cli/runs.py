@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provenance import wiring
 from airflow_provenance.cli.output import (
     add_common,
+    count,
     duration_text,
     run_json,
     run_name,
@@ -35,7 +36,7 @@ def register(commands: Any) -> None:
     runs.add_argument("--job", metavar="NAME", help="only runs of this job")
     runs.add_argument("--state", choices=[state.name for state in RunState])
     runs.add_argument("--since", metavar="TIME", help="ISO 8601 with a zone")
-    runs.add_argument("--limit", type=int, default=50, help="at most so many (50)")
+    runs.add_argument("--limit", type=count, default=50, help="at most so many (50)")
     add_common(runs)
     runs.set_defaults(function=_list)
     run = commands.add_parser("run", help="tell all that is known of a run")
@@ -58,6 +59,8 @@ def _list(options: argparse.Namespace) -> int:
     store.close()
     if options.json:
         say_json([run_json(run) for run in runs])
+    elif not runs and query != RunQuery(limit=options.limit):
+        say("No such runs. Without options, 'airflow-provenance runs' lists all.")
     elif not runs:
         say("No runs. 'airflow-provenance ingest --spool' takes in what tasks have spooled.")
     else:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provenance import wiring
 from airflow_provenance.cli.output import (
     add_common,
+    count,
     duration_text,
     run_json,
     run_name,
@@ -38,7 +39,7 @@ def register(commands: Any) -> None:
     parser.add_argument("direction", choices=["upstream", "downstream"])
     parser.add_argument("subject", metavar="SUBJECT")
     parser.add_argument(
-        "--depth", type=int, help="how many steps; a run and a version are one each"
+        "--depth", type=count, help="how many steps; a run and a version are one each"
     )
     add_common(parser)
     parser.set_defaults(function=_run)

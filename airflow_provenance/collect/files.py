@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import sys
 from itertools import chain
@@ -13,7 +14,7 @@ from airflow_provenance.errors import ProvenanceError
 from airflow_provenance.store.base import Rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from airflow_provenance.formats.spool_line import Kind
 
@@ -45,16 +46,19 @@ def read_events(name: str, max_event_bytes: int, size: int) -> Iterator[Batch]:
     try:
         with contextlib.ExitStack() as stack:
             file = sys.stdin.buffer if name == "-" else stack.enter_context(open(name, "rb"))  # noqa: PTH123 - "-" is no path
-            first = _first_line(file)
-            if _is_json(first):
-                yield from _lines(first, file, size)
+            first = _next_line(file).removeprefix(codecs.BOM_UTF8)
+            second = b"" if _is_json(first) else _next_line(file)
+            if _is_json(first) or _is_after_broken(second, first):
+                yield from _lines(chain((first, second), file), size)
             else:
-                yield from _document(name, first + file.read(max_event_bytes * 1000), size)
+                rest = file.read(max_event_bytes * 1000)
+                yield from _document(name, first + second + rest, size)
     except OSError as error:
         raise ProvenanceError(f"cannot read {name}: {error.strerror}") from error
 
 
-def _first_line(file: BinaryIO) -> bytes:
+def _next_line(file: BinaryIO) -> bytes:
+    """Return the next line that is not blank; nothing at the end."""
     for line in file:
         if line.strip():
             return line
@@ -73,9 +77,17 @@ def _is_json(line: bytes) -> bool:
     return True
 
 
-def _lines(first: bytes, file: BinaryIO, size: int) -> Iterator[Batch]:
+def _is_after_broken(second: bytes, first: bytes) -> bool:
+    """Whether the file has an event a line, only that its first is broken.
+
+    Of an event over many lines the second is indented, or begins with a name.
+    """
+    return second.startswith(b"{") and not first.lstrip().startswith(b"[") and _is_json(second)
+
+
+def _lines(lines: Iterable[bytes], size: int) -> Iterator[Batch]:
     entries: list[tuple[Kind, bytes]] = []
-    for line in chain((first,), file):
+    for line in lines:
         if stripped := line.strip():
             entries.append(("E", stripped))
         if len(entries) == size:

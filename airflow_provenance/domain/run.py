@@ -288,6 +288,8 @@ def _flow(key: RunKey, parent: RunKey | None) -> Flow | None:
 def _whole_slots(io: Mapping[str, Io]) -> list[Io]:
     """Leave out a dataset without partition where the run also named partitions of it."""
     partitioned = {one.dataset for one in io.values() if one.partition is not None}
+    if not partitioned:
+        return list(io.values())
     return [
         one for one in io.values() if one.partition is not None or one.dataset not in partitioned
     ]

@@ -13,7 +13,7 @@ True
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -30,6 +30,10 @@ NoteState = Literal[
     "UPSTREAM_FAILED",
     "REMOVED",
 ]
+
+
+# Mapped indexes and tries as Airflow counts them; a store keeps them in 32 bits.
+SmallNumber = Annotated[int, msgspec.Meta(ge=-1, le=(1 << 31) - 1)]
 
 
 class DagRunNote(msgspec.Struct, frozen=True):
@@ -85,8 +89,8 @@ class _Wire(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     dag_id: str
     run_id: str
     task_id: str | None = None
-    map_index: int | None = None
-    try_number: int | None = None
+    map_index: SmallNumber | None = None
+    try_number: SmallNumber | None = None
     at: str
     started_at: str | None = None
     ended_at: str | None = None
@@ -156,7 +160,7 @@ def _decode(payload: bytes) -> _Wire:
         wire = _DECODER.decode(payload)
     except msgspec.ValidationError as error:
         raise _refusal(f"not a note: {error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise EventError("invalid_json", f"a note that is not JSON: {error}") from error
     for name in _NAMES:
         value = getattr(wire, name)

@@ -7,6 +7,7 @@ on is decoded; every facet, known or not, is carried on as the JSON it came in.
 from __future__ import annotations
 
 import ast
+import re
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
@@ -24,7 +25,13 @@ from airflow_provenance.domain.identity import (
 from airflow_provenance.domain.run import Facet, Facets, Io, RunDoc, RunState, io_slot
 from airflow_provenance.errors import EventError
 from airflow_provenance.formats import facets as our_facets
-from airflow_provenance.formats.notes import DagRunNote, NoteState, StateOverrideNote, decode_note
+from airflow_provenance.formats.notes import (
+    DagRunNote,
+    NoteState,
+    SmallNumber,
+    StateOverrideNote,
+    decode_note,
+)
 
 if TYPE_CHECKING:
     from airflow_provenance.formats.spool_line import Kind
@@ -78,8 +85,8 @@ class _AirflowTask(msgspec.Struct):
 
 
 class _AirflowTaskInstance(msgspec.Struct):
-    try_number: int
-    map_index: int | None = None
+    try_number: SmallNumber
+    map_index: SmallNumber | None = None
 
 
 class _AirflowFacet(msgspec.Struct):
@@ -120,15 +127,15 @@ class _TaskFacet(msgspec.Struct, rename="camel"):
     dag_id: str
     run_id: str
     task_id: str
-    map_index: int
-    try_number: int
+    map_index: SmallNumber
+    try_number: SmallNumber
 
 
 class _ConsumedAssetEvent(msgspec.Struct, rename="camel"):
     dag_id: str | None = None
     run_id: str | None = None
     task_id: str | None = None
-    map_index: int = -1
+    map_index: SmallNumber = -1
 
 
 class _RunFacet(msgspec.Struct, rename="camel"):
@@ -191,6 +198,12 @@ _TERMINAL = {"COMPLETE": RunState.COMPLETE, "FAIL": RunState.FAIL, "ABORT": RunS
 _EVENT_TYPES = {"START", "RUNNING", "COMPLETE", "ABORT", "FAIL", "OTHER"}
 _REPLACING = {"OVERWRITE", "CREATE", "TRUNCATE"}
 _NULL = b"null"
+# A namespace and a name stand in one index entry, of which PostgreSQL takes 2,704 bytes.
+_MOST_BYTES = 2000
+_MOST_NAMESPACE_BYTES = 600
+# How nearly every UUID and every list of task ids is written; the rest takes a slower way.
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_TASK_LIST = re.compile(r"\['[^'\\]+'(?:, '[^'\\]+')*\]")
 
 
 def read_entry(kind: Kind, raw: bytes, max_facet_bytes: int) -> Entry:
@@ -198,15 +211,20 @@ def read_entry(kind: Kind, raw: bytes, max_facet_bytes: int) -> Entry:
     return _read_note(raw) if kind == "N" else _Reader(raw, max_facet_bytes).read()
 
 
-def _text(value: str, what: str) -> str:
+def _text(value: str, what: str, most: int = _MOST_BYTES) -> str:
     if not value:
         raise EventError("invalid_event", f"{what} is empty")
     if "\0" in value:
         raise EventError("invalid_event", f"{what} holds a NUL character")
+    # No character takes more than four bytes, so most texts need not be encoded to be measured.
+    if len(value) * 4 > most and len(value.encode()) > most:
+        raise EventError("invalid_event", f"{what} is longer than {most} bytes")
     return value
 
 
 def _uuid(text: str, what: str) -> str:
+    if _UUID.fullmatch(text):
+        return text
     try:
         return str(UUID(text))
     except ValueError as error:
@@ -216,10 +234,14 @@ def _uuid(text: str, what: str) -> str:
 def _task_ids(value: object) -> list[str]:
     """Return task ids from the list, or the printed list, that the official facet holds."""
     if isinstance(value, str):
-        try:
-            value = ast.literal_eval(value) if value != "[]" else []
-        except (ValueError, SyntaxError):
+        if value == "[]":
             return []
+        if _TASK_LIST.fullmatch(value):
+            return value[2:-2].split("', '")
+        try:
+            value = ast.literal_eval(value)
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+            return []  # what Python's parser raises on a text that is no list, or nested too deep
     return [str(one) for one in value] if isinstance(value, list | tuple | set) else []
 
 
@@ -267,7 +289,7 @@ class _Reader:
             self.event_us,
             kind,
             self.raw,
-            event_type=self.event.eventType,
+            event_type=self.event.eventType if kind == "run_event" else None,
             warnings=self.warnings,
             **parts,
         )
@@ -378,21 +400,26 @@ class _Reader:
         return None
 
     def _job(self, job: _Job) -> tuple[str, str]:
-        return _text(job.namespace, "job namespace"), _text(job.name, "job name")
+        namespace = _text(job.namespace, "job namespace", _MOST_NAMESPACE_BYTES)
+        return namespace, _text(job.name, "job name")
 
     def _ref(self, dataset: _Dataset) -> DatasetRef:
         return DatasetRef(
-            _text(dataset.namespace, "dataset namespace"), _text(dataset.name, "dataset name")
+            _text(dataset.namespace, "dataset namespace", _MOST_NAMESPACE_BYTES),
+            _text(dataset.name, "dataset name"),
         )
 
     def _facets(self, raw: _RawFacets, where: str) -> Facets:
+        if not raw:
+            return {}
         found: Facets = {}
-        for name, body in (raw or {}).items():
-            size = memoryview(body).nbytes
-            if size > self.max_facet_bytes:
-                self.warnings.append(f"{where} facet {name} left out: {size} bytes")
-            elif (facet := bytes(body)) != _NULL:
-                found[name] = (self.event_us, self.id, facet)
+        event_us, identity = self.event_us, self.id
+        for name, body in raw.items():
+            facet = bytes(body)
+            if len(facet) > self.max_facet_bytes:
+                self.warnings.append(f"{where} facet {name} left out: {len(facet)} bytes")
+            elif facet != _NULL:
+                found[name] = (event_us, identity, facet)
         return found
 
     def _decode(self, facets: Facets, name: str) -> Any:
@@ -412,14 +439,15 @@ class _Reader:
             ref = self._ref(dataset)
             facets = self._facets(dataset.facets, side)
             role = dataset.inputFacets if side == "inputs" else dataset.outputFacets
-            partition = self._decode(facets, our_facets.PARTITION)
+            partition = self._decode(facets, our_facets.PARTITION) if facets else None
             io = Io(
                 ref,
                 _text(partition.key, "partition key") if partition else None,
                 facets,
                 self._facets(role, side),
             )
-            self._read_dataset_facets(io)
+            if facets:
+                self._read_dataset_facets(io)
             found.setdefault(io_slot(io.dataset, io.partition), io)
         return found
 
@@ -455,7 +483,8 @@ def _read_note(raw: bytes) -> Entry:
     doc = RunDoc(note.namespace, key.job_name, first_note_us=note.at_us)
     state = RunState[note.state] if note.state else None
     if isinstance(note, StateOverrideNote):
-        doc.override = (*at, RunState[note.state], note.who)
+        who = _text(note.who, "who of a note") if note.who else None
+        doc.override = (*at, RunState[note.state], who)
     else:
         doc.noted_start_us, doc.noted_end_us = note.started_at_us, note.ended_at_us
         if state is not None and state.is_done:

@@ -38,7 +38,6 @@ from airflow_provenance.domain.run import (
     derive_facts,
     merge,
     merge_facets,
-    merged,
 )
 from airflow_provenance.errors import EventError
 from airflow_provenance.formats.openlineage import Entry, read_entry
@@ -200,16 +199,17 @@ def _fold_runs(
     first_id = ledger.next_ids("node", len(missing)) if missing else 0
     new_upstream = set()
     for digest, docs in documents.items():
-        before = runs[digest].doc.upstream if digest in runs else None
-        if digest in runs:
-            for doc in docs:
-                merge(runs[digest].doc, doc)
-        else:
-            key, doc = keys[digest], merged(docs)
+        run = runs.get(digest)
+        before = run.doc.upstream if run is not None else None
+        if run is None:
+            doc = docs.pop()  # the entries' documents are ours: one of them becomes the run's
             job_id = names.jobs[doc.namespace, doc.job]
-            runs[digest] = StoredRun(first_id, key, digest, job_id, doc, is_new=True)
+            run = StoredRun(first_id, keys[digest], digest, job_id, doc, is_new=True)
+            runs[digest] = run
             first_id += 1
-        after = runs[digest].doc.upstream
+        for doc in docs:
+            merge(run.doc, doc)
+        after = run.doc.upstream
         if after is not None and (before is None or before[2] != after[2]):
             new_upstream.add(digest)
     return runs, new_upstream

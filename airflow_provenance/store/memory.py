@@ -271,8 +271,14 @@ class MemoryStore:
         return dump_facts(self)
 
     def runs(self, query: RunQuery) -> list[RunView]:
-        views = [view for view, _ in self.scan_runs() if _matches(view, query)]
-        views.sort(key=self._started, reverse=True)
+        started = {view.id: self._started_us(view) for view, _ in self.scan_runs()}
+        views = [
+            view
+            for view, _ in self.scan_runs()
+            if _matches(view, query)
+            and (query.since_us is None or started[view.id] >= query.since_us)
+        ]
+        views.sort(key=lambda view: (started[view.id], view.id), reverse=True)
         return views[: query.limit]
 
     def runs_named(self, name: str) -> list[RunView]:
@@ -430,10 +436,10 @@ class MemoryStore:
     def dataset_names(self) -> list[DatasetRef]:
         return sorted(self._rows.datasets)
 
-    def _started(self, view: RunView) -> tuple[int, int]:
+    def _started_us(self, view: RunView) -> int:
         facts = self._rows.runs[view.id].facts
         as_of_us = 0 if facts is None else facts.as_of_us
-        return (as_of_us if view.started_us is None else view.started_us, view.id)
+        return as_of_us if view.started_us is None else view.started_us
 
     def _view(self, run: StoredRun) -> RunView:
         facts = run.facts
@@ -461,5 +467,4 @@ def _matches(view: RunView, query: RunQuery) -> bool:
         query.dag_id in (None, dag_id)
         and query.job in (None, view.job[1])
         and query.state in (None, view.state)
-        and (query.since_us is None or (view.started_us or 0) >= query.since_us)
     )

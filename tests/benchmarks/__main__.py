@@ -1,4 +1,4 @@
-"""Run the benchmarks: ``python -m tests.benchmarks [--quick] [--json FILE] [ingest] [trace]``."""
+"""Run the benchmarks: ``python -m tests.benchmarks [--quick] [--only NAME] [--json FILE]``."""
 
 from __future__ import annotations
 
@@ -25,32 +25,39 @@ QUICK = {
 }
 
 
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
 def run(names: Sequence[str], sizes: dict[str, dict[str, int]]) -> dict[str, Any]:
     """Return what was measured, telling it on the way."""
     result: dict[str, Any] = {"machine": machine()}
     with postgres_server() as server:
         if server is None:
-            print("There is no PostgreSQL server: SQLite alone.")
+            _say("There is no PostgreSQL server: SQLite alone.")
         else:
             result["machine"]["postgres"] = server_settings(server)
-        print(*(f"{name}: {value}" for name, value in result["machine"].items()), sep="\n")
+        _say("\n".join(f"{name}: {value}" for name, value in result["machine"].items()))
         for name in names:
             module = {"ingest": ingest, "trace": trace}[name]
             result[name] = module.run(server, **sizes[name])
-            print(f"\n{module.text(result[name])}", flush=True)
+            _say(f"\n{module.text(result[name])}")
     result["machine"]["load_average_after"] = [round(one, 2) for one in os.getloadavg()]
-    print(f"\nload average after: {result['machine']['load_average_after']}")
+    _say(f"\nload average after: {result['machine']['load_average_after']}")
     return result
 
 
 def main(arguments: Sequence[str]) -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=["ingest", "trace", []], help="default: all")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks", description="Run the benchmarks."
+    )
+    parser.add_argument("--only", choices=list(FULL), help="one benchmark instead of all")
     parser.add_argument("--quick", action="store_true", help="small, to see that it runs")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there, too")
     options = parser.parse_args(arguments)
-    result = run(options.names or list(FULL), QUICK if options.quick else FULL)
+    result = run([options.only] if options.only else list(FULL), QUICK if options.quick else FULL)
     if options.json:
         options.json.write_text(json.dumps(result, indent=2) + "\n")
 

@@ -10,7 +10,7 @@ that an ancestry is a month of a group.
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from airflow_provenance.domain.identity import DagRunKey, TaskRunKey, key_digest
 from airflow_provenance.domain.linking import LinkRule
@@ -37,11 +37,7 @@ COLUMNS = {
 }
 
 
-class Part(NamedTuple):
-    """Rows by table, and the versions among them."""
-
-    rows: dict[str, list[tuple[Any, ...]]]
-    versions: list[int]
+Rows = dict[str, list[tuple[Any, ...]]]
 
 
 class Graph:
@@ -56,7 +52,12 @@ class Graph:
         # (group, DAG, task) -> (node of the newest version, dataset)
         self._newest: dict[tuple[int, int, int], tuple[int, int]] = {}
 
-    def parts(self) -> Iterator[Part]:
+    @property
+    def versions(self) -> range:
+        """The ids of all versions: each follows that of the run that wrote it."""
+        return range(2, 2 * self.days * self.groups * _GROUP_RUNS + 1, 2)
+
+    def parts(self) -> Iterator[Rows]:
         """Give first the jobs and datasets, then each day."""
         names = [
             (1 + index, f"group{group}_dag{dag}.task{task}")
@@ -67,21 +68,18 @@ class Graph:
                 for task in range(TASKS)
             )
         ]
-        yield Part(
-            {
-                "job": [(number, "bench", name) for number, name in names],
-                "dataset": [(number, "file", f"/data/{name}") for number, name in names],
-            },
-            [],
-        )
+        yield {
+            "job": [(number, "bench", name) for number, name in names],
+            "dataset": [(number, "file", f"/data/{name}") for number, name in names],
+        }
         for day in range(self.days):
-            part = Part({name: [] for name in ("run", "dataset_version", "run_input", "edge")}, [])
+            rows: Rows = {name: [] for name in ("run", "dataset_version", "run_input", "edge")}
             for group in range(self.groups):
                 for dag in range(GROUP_DAGS):
-                    self._dag_run(part, day, group, dag)
-            yield part
+                    self._dag_run(rows, day, group, dag)
+            yield rows
 
-    def _dag_run(self, part: Part, day: int, group: int, dag: int) -> None:
+    def _dag_run(self, rows: Rows, day: int, group: int, dag: int) -> None:
         key = DagRunKey("bench", f"group{group}_dag{dag}", f"scheduled__{day}")
         flow = key_digest(key)
         start_us = _START_US + day * _DAY_US + dag * 1800 * _SECOND_US
@@ -92,7 +90,7 @@ class Graph:
             started_us = start_us + task * 300 * _SECOND_US
             ended_us = started_us + 240 * _SECOND_US
             task_key = TaskRunKey(*key, f"task{task}", -1, 1)
-            part.rows["run"].append(
+            rows["run"].append(
                 (
                     run_id, key_digest(task_key), 0, job, None, key.run_id, task_key.task_id, -1,
                     1, int(RunState.COMPLETE), int(RunState.COMPLETE), started_us, ended_us,
@@ -101,24 +99,28 @@ class Graph:
             )  # fmt: skip
             for source_id, dataset_id, rule in self._reads(day, group, dag, task):
                 (read_id,) = self._take("read", 1)
-                part.rows["run_input"].append(
+                rows["run_input"].append(
                     (read_id, run_id, dataset_id, "", None, 1, started_us, None, int(rule), None)
                 )
-                part.rows["edge"].append((run_id, source_id, read_id, int(rule)))
-            part.rows["edge"].append((version_id, run_id, 0, int(LinkRule.WROTE)))
+                rows["edge"].append((run_id, source_id, read_id, int(rule)))
+            rows["edge"].append((version_id, run_id, 0, int(LinkRule.WROTE)))
             if task == 0 and day % PERIOD_DAYS and slot in self._newest:
-                part.rows["edge"].append(
-                    (version_id, self._newest[slot][0], 0, int(LinkRule.APPENDED))
+                rows["edge"].append((version_id, self._newest[slot][0], 0, int(LinkRule.APPENDED)))
+            rows["dataset_version"].append(
+                (
+                    version_id,
+                    job,
+                    "",
+                    run_id,
+                    None,
+                    int(VersionStatus.GOOD),
+                    int(task > 0),
+                    ended_us,
                 )
-            part.rows["dataset_version"].append(
-                (version_id, job, "", run_id, None, int(VersionStatus.GOOD), int(task > 0), ended_us)
             )
-            part.versions.append(version_id)
             self._newest[slot] = (version_id, job)
 
-    def _reads(
-        self, day: int, group: int, dag: int, task: int
-    ) -> list[tuple[int, int, LinkRule]]:
+    def _reads(self, day: int, group: int, dag: int, task: int) -> list[tuple[int, int, LinkRule]]:
         """Return what a task reads: (version, dataset, rule), each dataset once."""
         slots = {}
         if task:

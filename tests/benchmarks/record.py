@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.record
 
-runs `airflow dags test` with the official provider and its file transport, in a home of its own, and
-writes ``recorded_events.ndjson.gz`` anew. Airflow loads this file as the DAG file, too.
+runs ``airflow dags test`` with the official provider and its file transport, in a home of its own,
+and writes ``recorded_events.ndjson.gz`` anew. Airflow loads this file as the DAG file, too.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ _SETTINGS = ("server_version", "fsync", "synchronous_commit", "shared_buffers", 
 
 
 class Spent(NamedTuple):
-    """Seconds that passed, and seconds that this process computed: a server has a core of its own."""
+    """Seconds that passed, and that this process computed: a server may use another core."""
 
     wall: float
     cpu: float

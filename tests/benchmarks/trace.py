@@ -24,15 +24,13 @@ QUESTIONS: dict[str, tuple[Direction, int | None]] = {
 }
 
 
-def _fill(store: SqlStore, runs: int) -> tuple[dict[str, int], list[int], float]:
-    """Insert the graph; return rows by table, every version, and the seconds it took."""
+def _fill(store: SqlStore, runs: int) -> tuple[dict[str, int], float]:
+    """Insert the graph; return rows by table, and the seconds it took."""
     counts: dict[str, int] = defaultdict(int)
-    versions: list[int] = []
     with Timer() as timer:
         for part in Graph(runs).parts():
-            versions += part.versions
             with writing(store._engine) as bulk:
-                for name, rows in part.rows.items():
+                for name, rows in part.items():
                     bulk.insert(name, COLUMNS[name], rows)
                     counts[name] += len(rows)
     # What a server with autovacuum does by itself, and ours for tests does not.
@@ -40,11 +38,11 @@ def _fill(store: SqlStore, runs: int) -> tuple[dict[str, int], list[int], float]
         if connection.dialect.name == "postgresql":
             connection = connection.execution_options(isolation_level="AUTOCOMMIT")
             connection.exec_driver_sql("VACUUM (ANALYZE)")
-    return dict(counts), versions, timer.spent.wall
+    return dict(counts), timer.spent.wall
 
 
 def _measure(
-    stores: dict[str, SqlStore], versions: list[int], nodes: int, rounds: int
+    stores: dict[str, SqlStore], versions: range, nodes: int, rounds: int
 ) -> dict[str, Any]:
     """Ask both stores about the same nodes in turn; they must give the same edges."""
     found: dict[str, Any] = {}
@@ -84,14 +82,15 @@ def run(server: str | None, *, runs: int, nodes: int, rounds: int) -> dict[str, 
     with contextlib.ExitStack() as stack:
         stores = {name: stack.enter_context(empty_store(name, server)) for name in rivals(server)}
         filled = {name: _fill(store, runs) for name, store in stores.items()}
-        counts, versions, _ = filled["sqlite"]
-        if any(one[:2] != (counts, versions) for one in filled.values()):
+        counts, _ = filled["sqlite"]
+        versions = Graph(runs).versions
+        if any(rows != counts for rows, _ in filled.values()):
             raise AssertionError("stores were filled differently")
         return {
             "rows": counts,
             "nodes": min(nodes, len(versions)),
             "rounds": rounds,
-            "fill_s": {name: round(one[2], 1) for name, one in filled.items()},
+            "fill_s": {name: round(seconds, 1) for name, (_, seconds) in filled.items()},
             "questions": _measure(stores, versions, nodes, rounds),
         }
 
@@ -102,14 +101,15 @@ def text(result: dict[str, Any]) -> str:
     for question, figures in result["questions"].items():
         for name, each in figures["stores"].items():
             times = [
-                f"{each[key]['median']:.2f} / {each[key]['min']:.2f}" for key in ("p50_ms", "p99_ms")
+                f"{each[key]['median']:.2f} / {each[key]['min']:.2f}"
+                for key in ("p50_ms", "p99_ms")
             ]
             edges = figures["edges"]
             rows.append([f"{question}, {name}", *times, f"{edges['median']:,} / {edges['max']:,}"])
     header = ["ms, median / least of the rounds", "p50", "p99", "edges: median / max"]
     return (
-        f"Trace: {result['rows']['run']:,} runs, {result['nodes']} nodes, {result['rounds']} rounds; "
-        "a warm cache but for the first round\n"
+        f"Trace: {result['rows']['run']:,} runs, {result['nodes']} nodes, "
+        f"{result['rounds']} rounds; a warm cache but for the first round\n"
         f"{table(header, rows)}\n"
         f"rows: {', '.join(f'{name} {n:,}' for name, n in result['rows'].items())}; "
         f"filled in {result['fill_s']} s"

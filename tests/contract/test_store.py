@@ -838,6 +838,15 @@ def test_a_trace_without_a_bound_goes_all_the_way_and_every_edge_is_told_once(
     assert chain.trace([10**9], "upstream", depth) == []
 
 
+@pytest.mark.parametrize("depth", [None, 6])
+def test_a_trace_may_start_at_any_number_of_nodes(chain: Store, depth: int | None) -> None:
+    # All versions of a dataset that is written every hour are soon a thousand.
+    edges = chain.trace(range(1, 5000), "upstream", depth)
+
+    assert names_of(chain, edges) == WHOLE_CHAIN
+    assert len(edges) == len(WHOLE_CHAIN)
+
+
 def test_a_trace_with_a_depth_goes_that_many_steps(chain: Store) -> None:
     three = run_of(chain, "three")
 

@@ -19,6 +19,7 @@ _STAGES = {
     "q_digest": "digest blob",
     "q_wire": "run_uuid blob, job_id bigint",
     "q_since": "dataset_id bigint, since_us bigint",
+    "q_around": "dataset_id bigint, part text, status bigint, bound bigint",
     "q_second": "dataset_id bigint, part text, since_us bigint, run_id bigint, flow blob, "
     "task_id text",
     "q_named": "dataset_id bigint, named text, part text, since_us bigint, run_id bigint",
@@ -34,6 +35,15 @@ class Bulk(Protocol):
     def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """Return all rows of a query."""
 
+    def joined(self, sql: str) -> list[Any]:
+        """Return all rows of a query whose joins start from a stage and go from left to right.
+
+        A stage has no statistics, and a planner left to itself sees little reason not to read the
+        whole of a large table and look each row up in the stage: every batch would cost what the
+        store holds. In SQLite the words CROSS JOIN keep the order; in PostgreSQL `engine.writing`
+        sets what does.
+        """
+
     def execute(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run a statement for each row of parameters."""
 
@@ -48,6 +58,9 @@ class Bulk(Protocol):
 
     def among(self, ids: Iterable[int]) -> str:
         """Return SQL that is true of a column before it whose value is one of these ids."""
+
+    def listed(self, ids: Iterable[int]) -> str:
+        """Return SQL that selects these ids, a row each."""
 
 
 def _assignments(columns: str) -> tuple[str, str]:
@@ -65,6 +78,10 @@ class SqliteBulk:
     def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         rows: list[Any] = self._cursor.execute(sql, parameters).fetchall()
         return rows
+
+    def joined(self, sql: str) -> list[Any]:
+        """See `Bulk`."""
+        return self.fetch(sql.replace(" JOIN ", " CROSS JOIN "))
 
     def execute(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         self._cursor.executemany(sql, rows)
@@ -97,6 +114,10 @@ class SqliteBulk:
     def among(self, ids: Iterable[int]) -> str:
         return f"IN ({', '.join(str(int(one)) for one in ids)})"
 
+    def listed(self, ids: Iterable[int]) -> str:
+        # VALUES would do, but takes no more than 500 rows.
+        return f"SELECT value FROM json_each('[{', '.join(str(int(one)) for one in ids)}]')"
+
 
 class PostgresBulk:
     """PostgreSQL: COPY, into the table where rows are new, through a stage where they may not be.
@@ -111,6 +132,10 @@ class PostgresBulk:
     def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         rows: list[Any] = self._cursor.execute(sql.replace("?", "%s"), parameters).fetchall()
         return rows
+
+    def joined(self, sql: str) -> list[Any]:
+        """See `Bulk`."""
+        return self.fetch(sql)
 
     def execute(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         self._cursor.executemany(sql.replace("?", "%s"), rows)
@@ -134,7 +159,10 @@ class PostgresBulk:
         self._copy(name, rows)
 
     def among(self, ids: Iterable[int]) -> str:
-        return f"= ANY('{{{', '.join(str(int(one)) for one in ids)}}}'::bigint[])"
+        return f"= ANY({_array(ids)})"
+
+    def listed(self, ids: Iterable[int]) -> str:
+        return f"SELECT unnest({_array(ids)})"
 
     def _clear(self, name: str, columns: str) -> None:
         # Made once for each connection: making a table costs a millisecond and fills the catalog.
@@ -148,6 +176,10 @@ class PostgresBulk:
         with self._cursor.copy(f"COPY {into} FROM STDIN") as copy:
             for row in rows:
                 copy.write_row(row)
+
+
+def _array(ids: Iterable[int]) -> str:
+    return f"'{{{', '.join(str(int(one)) for one in ids)}}}'::bigint[]"
 
 
 def bulk_of(connection: Connection) -> Bulk:

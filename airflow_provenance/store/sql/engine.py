@@ -21,6 +21,20 @@ if TYPE_CHECKING:
 # One lock for all writers of a store: held to commit, so that `seq` becomes visible in order.
 WRITE_LOCK = 0x70726F76  # "prov"
 
+# A stage has no statistics; from the stage through the indexes is right for few rows and for many.
+# See `bulk.Bulk.joined`.
+_LEFT_TO_RIGHT = "; ".join(
+    f"SET LOCAL {name}"
+    for name in (
+        "join_collapse_limit = 1",
+        "enable_hashjoin = off",
+        "enable_mergejoin = off",
+        "enable_material = off",
+        "enable_seqscan = off",
+        "jit = off",
+    )
+)
+
 
 def open_engine(url: str) -> Engine:
     """Return an engine on a SQLite or PostgreSQL URL; the folder of a SQLite file is made."""
@@ -96,10 +110,7 @@ def writing(engine: Engine) -> Iterator[Bulk]:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         else:
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})")
-            # A stage has no statistics; through the indexes is right for few rows and for many.
-            connection.exec_driver_sql("SET LOCAL enable_hashjoin = off")
-            connection.exec_driver_sql("SET LOCAL enable_mergejoin = off")
-            connection.exec_driver_sql("SET LOCAL jit = off")
+            connection.exec_driver_sql(_LEFT_TO_RIGHT)
         yield bulk_of(connection)
         connection.commit()
 

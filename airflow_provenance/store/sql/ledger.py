@@ -76,7 +76,7 @@ class SqlLedger:
 
     def known_entries(self, ids: Sequence[bytes]) -> set[bytes]:
         self._bulk.stage("q_digest", [(one,) for one in ids])
-        rows = self._bulk.fetch(
+        rows = self._bulk.joined(
             "SELECT q.digest FROM q_digest q JOIN event e ON e.event_id = q.digest"
         )
         return {bytes(row[0]) for row in rows}
@@ -108,7 +108,7 @@ class SqlLedger:
         if not by_digest:
             return 0
         self._bulk.stage("q_digest", [(digest,) for digest in by_digest])
-        known = self._bulk.fetch(
+        known = self._bulk.joined(
             "SELECT q.digest FROM q_digest q JOIN quarantine k ON k.digest = q.digest"
         )
         for row in known:
@@ -147,7 +147,7 @@ class SqlLedger:
         if not names:
             return {}
         self._bulk.stage("q_name", names)
-        rows = self._bulk.fetch(
+        rows = self._bulk.joined(
             f"SELECT t.namespace, t.name, t.id FROM q_name q JOIN {table} t "
             "ON t.name = q.name AND t.namespace = q.namespace"
         )
@@ -172,7 +172,7 @@ class SqlLedger:
         if not facets:
             return
         self._bulk.stage("q_id", [(one,) for one in facets])
-        rows = self._bulk.fetch(f"SELECT t.id, t.facets FROM q_id q JOIN {table} t ON t.id = q.id")
+        rows = self._bulk.joined(f"SELECT t.id, t.facets FROM q_id q JOIN {table} t ON t.id = q.id")
         changed = []
         for number, body in rows:
             known = codec.unpack_facets(body)
@@ -189,7 +189,7 @@ class SqlLedger:
         return self._stored_runs("q_id q JOIN run r ON r.id = q.id")
 
     def _stored_runs(self, source: str) -> list[StoredRun]:
-        rows = self._bulk.fetch(
+        rows = self._bulk.joined(
             f"SELECT r.id, r.key, r.job_id, r.absorbed_by, d.body FROM {source} "
             "JOIN run_doc d ON d.run_id = r.id"
         )
@@ -200,8 +200,8 @@ class SqlLedger:
         return runs
 
     def runs_on_wires(self, wires: Collection[tuple[str, int]]) -> list[Wire]:
-        self._bulk.stage("q_wire", [(UUID(uuid).bytes, job_id) for uuid, job_id in wires])
-        rows = self._bulk.fetch(
+        self._bulk.stage("q_wire", [(_uuid_bytes(uuid), job_id) for uuid, job_id in wires])
+        rows = self._bulk.joined(
             "SELECT w.run_uuid, w.job_id, w.run_id FROM q_wire q JOIN run_wire w "
             "ON w.run_uuid = q.run_uuid AND w.job_id = q.job_id"
         )
@@ -221,7 +221,7 @@ class SqlLedger:
         self._bulk.insert(
             "run_wire",
             "run_uuid, job_id, run_id",
-            [(UUID(wire.run_uuid).bytes, wire.job_id, wire.run_id) for wire in wires],
+            [(_uuid_bytes(wire.run_uuid), wire.job_id, wire.run_id) for wire in wires],
         )
         with_sources = [run for run in known if run.facts is None or run.facts.consumed]
         if with_sources:
@@ -264,7 +264,7 @@ class SqlLedger:
                 task_id=None if row[10] is None else row[11],
                 map_index=-1 if row[12] is None else row[12],
             )
-            for row in self._bulk.fetch(_SELECT_VERSION + rest)
+            for row in self._bulk.joined(_SELECT_VERSION + rest)
         ]
 
     def put_versions(self, versions: Sequence[Version], removed: Collection[int]) -> None:
@@ -326,7 +326,7 @@ class SqlLedger:
                 LinkRule(row[10]),
                 row[11],
             )
-            for row in self._bulk.fetch(_SELECT_READ + rest)
+            for row in self._bulk.joined(_SELECT_READ + rest)
         ]
 
     def reads_affected(
@@ -375,22 +375,32 @@ class SqlLedger:
         Of each partition from two groups: a mapped sibling is not what a write was put on, and a
         run does not read its own write.
         """
-        since = [(dataset_id, want.since_us) for dataset_id, want in wanted.items()]
-        self._bulk.stage("q_since", since)
-        after = self._versions(
-            "FROM q_since q JOIN dataset_partition p ON p.dataset_id = q.dataset_id "
-            "JOIN dataset_version v ON v.dataset_id = p.dataset_id AND v.part = p.part "
-            "AND v.status IN (1, 2) AND v.ended_us >= q.since_us JOIN run r ON r.id = v.run_id"
+        self._bulk.stage("q_since", [(one, want.since_us) for one, want in wanted.items()])
+        partitions = self._bulk.joined(
+            "SELECT p.dataset_id, p.part, q.since_us, (SELECT max(w.ended_us) "
+            "FROM dataset_version w WHERE w.dataset_id = p.dataset_id AND w.part = p.part "
+            "AND w.status = 1 AND w.ended_us < q.since_us) "
+            "FROM q_since q JOIN dataset_partition p ON p.dataset_id = q.dataset_id"
         )
-        before = self._versions(
-            "FROM q_since q JOIN dataset_partition p ON p.dataset_id = q.dataset_id "
-            "JOIN dataset_version v ON v.dataset_id = p.dataset_id AND v.part = p.part "
-            "AND v.status = 1 AND v.ended_us = (SELECT max(w.ended_us) FROM dataset_version w "
-            "WHERE w.dataset_id = p.dataset_id AND w.part = p.part AND w.status = 1 "
-            "AND w.ended_us < q.since_us) JOIN run r ON r.id = v.run_id"
+        # One range of an index for each partition and status, all bounds in one table: PostgreSQL
+        # takes a bound from a subquery, or from another table than the first, as a mere filter.
+        bounds = [
+            (dataset_id, part, status, bound)
+            for dataset_id, part, since_us, newest_us in partitions
+            for status, bound in (
+                (int(VersionStatus.GOOD), since_us if newest_us is None else newest_us),
+                (int(VersionStatus.SUSPECT), since_us),
+            )
+        ]
+        self._bulk.stage("q_around", bounds)
+        found = self._versions(
+            "FROM q_around q JOIN dataset_version v ON v.dataset_id = q.dataset_id "
+            "AND v.part = q.part AND v.status = q.status AND v.ended_us >= q.bound "
+            "JOIN run r ON r.id = v.run_id"
         )
+        before = [one for one in found if one.order[0] < wanted[one.dataset_id].since_us]
         if not before:
-            return after
+            return found
         self._bulk.stage(
             "q_second",
             [
@@ -414,7 +424,7 @@ class SqlLedger:
             "AND (o.flow IS NULL OR o.flow <> q.flow OR o.task_id <> q.task_id) "
             "ORDER BY w.ended_us DESC LIMIT 1) JOIN run r ON r.id = v.run_id"
         )
-        return [*after, *before, *second]
+        return [*found, *second]
 
     def _named(self, wanted: Mapping[int, Wanted]) -> list[Version]:
         """Return before the time, per read that names a version, the newest that it can mean."""
@@ -442,7 +452,7 @@ class SqlLedger:
     def upstream_tasks(self, flows: Collection[bytes]) -> dict[bytes, dict[str, set[str]]]:
         self._bulk.stage("q_digest", [(flow,) for flow in flows])
         found: dict[bytes, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-        rows = self._bulk.fetch(
+        rows = self._bulk.joined(
             "SELECT r.flow, r.task_id, r.upstream FROM q_digest q JOIN run r ON r.flow = q.digest "
             "WHERE r.upstream IS NOT NULL"
         )
@@ -518,7 +528,7 @@ class SqlLedger:
 
     def _edges(self, nodes: Collection[int]) -> list[Edge]:
         self._bulk.stage("q_id", [(one,) for one in nodes])
-        rows = self._bulk.fetch(
+        rows = self._bulk.joined(
             "SELECT e.dst, e.src, e.rule, e.via FROM q_id q JOIN edge e ON e.dst = q.id"
         )
         return [Edge(row[0], row[1], LinkRule(row[2]), row[3]) for row in rows]
@@ -532,6 +542,11 @@ class SqlLedger:
             "dst, src, via, rule",
             [(edge.dst, edge.src, edge.via, int(edge.rule)) for edge in added],
         )
+
+
+def _uuid_bytes(text: str) -> bytes:
+    """Return the bytes of a UUID in canonical form; `UUID` would check it a second time."""
+    return bytes.fromhex(text.replace("-", ""))
 
 
 def _run_row(run: StoredRun) -> tuple[Any, ...]:

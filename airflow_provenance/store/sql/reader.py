@@ -66,11 +66,15 @@ class SqlReader:
         self._engine = engine
 
     def runs(self, query: RunQuery) -> list[RunView]:
-        where, values = ["r.absorbed_by IS NULL"], []
+        where: list[str] = ["r.absorbed_by IS NULL"]
+        values: list[Any] = []
         if query.dag_id is not None:
-            # The job of a DAG run is its DAG, that of a task starts with it and a dot.
-            where.append("r.kind < 2 AND (j.name = ? OR substr(j.name, 1, ?) = ?)")
-            values += [query.dag_id, len(query.dag_id) + 1, f"{query.dag_id}."]
+            # The job of a DAG run is its DAG, that of a task the DAG, a dot and the task.
+            where.append(
+                "((r.kind = 1 AND j.name = ?) OR "
+                "(r.kind = 0 AND j.name = CAST(? AS text) || '.' || r.task_id))"
+            )
+            values += [query.dag_id, query.dag_id]
         if query.job is not None:
             where.append("j.name = ?")
             values.append(query.job)
@@ -78,7 +82,7 @@ class SqlReader:
             where.append("r.state = ?")
             values.append(int(query.state))
         if query.since_us is not None:
-            where.append("r.started_us >= ?")
+            where.append("coalesce(r.started_us, r.as_of_us) >= ?")
             values.append(query.since_us)
         order = "ORDER BY coalesce(r.started_us, r.as_of_us) DESC, r.id DESC LIMIT ?"
         return self._runs(f"WHERE {' AND '.join(where)} {order}", [*values, query.limit])
@@ -195,9 +199,8 @@ class SqlReader:
                 return _trace_steps(bulk, nodes, here, there, depth)
             if not nodes:
                 return []
-            start = ", ".join(f"({int(node)})" for node in nodes)
             rows = bulk.fetch(
-                f"WITH RECURSIVE reached(node) AS (VALUES {start} UNION "
+                f"WITH RECURSIVE reached(node) AS ({bulk.listed(nodes)} UNION "
                 f"SELECT e.{there} FROM reached p JOIN edge e ON e.{here} = p.node) "
                 f"{_EDGE}JOIN reached p ON p.node = e.{here}"
             )

@@ -1,0 +1,66 @@
+"""The benchmarks run, and what they compare agrees. Nothing here looks at how long they take."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from airflow_provenance.formats.openlineage import read_entry
+from airflow_provenance.store.memory import MemoryStore
+from tests.benchmarks.__main__ import main
+from tests.benchmarks.corpus import DAGS, corpus, templates
+from tests.support import postgres
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+RECEIVED_US = 1_800_000_000_000_000
+
+
+def test_the_corpus_is_the_same_each_time_and_no_event_is_repeated() -> None:
+    events = list(corpus(1_000))
+    assert len(set(events)) == 1_000
+    assert list(corpus(1_000)) == events
+    assert list(corpus(100)) == events[:100]
+
+
+def test_the_corpus_is_in_the_order_of_time_and_runs_of_several_dags_mix() -> None:
+    entries = [read_entry("E", raw, 1 << 20) for raw in corpus(DAGS * len(templates()))]
+    times = [entry.event_us for entry in entries]
+    assert times == sorted(times)
+    jobs = [entry.job[1].partition(".")[0] for entry in entries if entry.job is not None]
+    assert len(set(jobs)) == DAGS
+    assert any(one != other for one, other in zip(jobs[1::2], jobs[::2], strict=True))
+    assert not any(entry.warnings for entry in entries)
+
+
+def test_the_corpus_makes_links_of_several_rules_and_append_edges() -> None:
+    store = MemoryStore()
+    report = store.ingest([("E", raw) for raw in corpus(1_000)], received_us=RECEIVED_US)
+    assert report.ingested == 1_000
+    facts = store.dump_facts()
+    assert {link["rule"] for link in facts["links"]} >= {"same_dag_run", "newest", "observed"}
+    assert facts["appends"]
+
+
+def test_all_benchmarks_run(
+    postgres_server: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(postgres.ADMIN_URL, postgres_server)
+    main(["--quick", "--json", str(tmp_path / "result.json")])
+    result = json.loads((tmp_path / "result.json").read_text())
+    stores = {"sqlite", "postgres"}
+    assert set(result["ingest"]["stores"]) == stores
+    assert result["ingest"]["rows"]["event"] == result["ingest"]["events"]
+    assert result["ingest"]["rows"]["edge"] > 0
+    for question in result["trace"]["questions"].values():
+        assert set(question["stores"]) == stores
+        assert question["edges"]["sum"] > 0
+    printed = capsys.readouterr().out
+    assert "Ingest:" in printed
+    assert "Trace:" in printed
