@@ -15,6 +15,7 @@ import re
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from airflow_provenance.errors import SettingsError
 
@@ -99,7 +100,8 @@ OPTIONS: dict[str, Option] = {
 
 def store() -> str:
     """[provenance] store: the SQLAlchemy URL of the provenance store."""
-    return _text("store")
+    # In a URL a percent sign or a question mark of the path must be quoted.
+    return _text("store", home=quote(str(airflow_home())))
 
 
 def spool_dir() -> Path:
@@ -155,6 +157,14 @@ def namespace() -> str:
     return value or os.environ.get("OPENLINEAGE_NAMESPACE") or "default"
 
 
+def openlineage_disabled() -> bool:
+    """[openlineage] disabled: whether the official provider is turned off."""
+    text = os.environ.get("AIRFLOW__OPENLINEAGE__DISABLED") or _airflow_conf(
+        "openlineage", "disabled"
+    )
+    return (text or "").strip().lower() in ("1", "t", "true")
+
+
 def openlineage_transport() -> dict[str, Any] | None:
     """[openlineage] transport: what the official provider sends its events through, if set."""
     text = os.environ.get("AIRFLOW__OPENLINEAGE__TRANSPORT") or _airflow_conf(
@@ -177,7 +187,7 @@ def airflow_home() -> Path:
     return Path(os.path.expandvars(home)).expanduser()
 
 
-def _text(name: str) -> str:
+def _text(name: str, home: str | None = None) -> str:
     option = OPTIONS[name]
     value = os.environ.get(option.env_var)
     if value is None:
@@ -185,7 +195,7 @@ def _text(name: str) -> str:
     if not value:
         value = option.default
     # `replace`, not `format`: other braces, as in a regular expression, are the user's own.
-    return value.replace("{AIRFLOW_HOME}", str(airflow_home()))
+    return value.replace("{AIRFLOW_HOME}", home or str(airflow_home()))
 
 
 def _airflow_conf(section: str, option: str) -> str | None:

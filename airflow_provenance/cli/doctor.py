@@ -118,18 +118,18 @@ def _environment() -> Iterator[Finding]:
     """The official client obeys variables that go before Airflow's configuration."""
     if os.environ.get("OPENLINEAGE_DISABLED", "").lower() == "true":
         yield Finding("fail", "environment", "OPENLINEAGE_DISABLED is true: unset it")
-    disabled = os.environ.get("AIRFLOW__OPENLINEAGE__DISABLED", "").lower()
-    if disabled in ("1", "t", "true"):
+    if settings.openlineage_disabled():
         yield Finding("fail", "environment", "[openlineage] disabled is true: turn it off")
 
 
 def _spool() -> Iterator[Finding]:
     directory = settings.spool_dir()
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):
+        # The folder is not made here: made by root, tasks could not write there.
+        nearest = next(one for one in (directory, *directory.parents) if one.exists())
+        with tempfile.TemporaryFile(dir=nearest):
             pass
-        free = shutil.disk_usage(directory).free
+        free = shutil.disk_usage(nearest).free
     except OSError as error:
         yield Finding(
             "fail",

@@ -10,12 +10,13 @@ from airflow_provenance import settings, wiring
 from airflow_provenance.cli.output import add_common, say, say_json, tell
 from airflow_provenance.collect.files import read_events
 from airflow_provenance.domain.clock import SystemClock
-from airflow_provenance.errors import ProvenanceError, SettingsError
+from airflow_provenance.errors import ProvenanceError, SettingsError, StoreError
 from airflow_provenance.store.base import IngestReport
 
 if TYPE_CHECKING:
     import argparse
 
+    from airflow_provenance.collect.files import Batch
     from airflow_provenance.store.base import Store
 
 _BATCH = 2000
@@ -42,7 +43,10 @@ def _run(options: argparse.Namespace) -> int:
         raise SettingsError("name files to ingest, or --spool (with --follow to go on)")
     store = wiring.open_store(options.store, create=True)
     try:
-        report = _drain(store, options) if options.spool else _load(store, options.files)
+        if options.spool:
+            report, unread = _drain(store, options), []
+        else:
+            report, unread = _load(store, options.files)
     finally:
         store.close()
     for warning in report.warnings[:_SHOWN_WARNINGS]:
@@ -66,24 +70,34 @@ def _run(options: argparse.Namespace) -> int:
         )
         if report.quarantined:
             say("See 'airflow-provenance quarantine list'.")
-    return 1 if report.quarantined else 0
+    for line in unread:
+        tell(f"airflow-provenance: {line}")
+    return 1 if report.quarantined or unread else 0
 
 
-def _load(store: Store, files: list[str]) -> IngestReport:
-    clock, total = SystemClock(), IngestReport()
+def _load(store: Store, files: list[str]) -> tuple[IngestReport, list[str]]:
+    """Ingest files; one that cannot be read does not keep the others out, but is told."""
+    total, unread = IngestReport(), []
     for name in files:
-        for batch in read_events(name, settings.max_event_bytes(), _BATCH):
-            total.add(
-                store.ingest(
-                    batch.entries,
-                    received_us=clock.now_us(),
-                    source=Path(name).name,
-                    rejected=batch.rejected,
-                )
-            )
-            if total.received > _BATCH:
-                tell(f"{total.received} events read")
-    return total
+        try:
+            for batch in read_events(name, settings.max_event_bytes(), _BATCH):
+                total.add(_ingest(store, Path(name).name, batch))
+                if total.received > _BATCH:
+                    tell(f"{total.received} events read")
+        except StoreError:
+            raise
+        except ProvenanceError as error:
+            unread.append(str(error))
+    return total, unread
+
+
+def _ingest(store: Store, source: str, batch: Batch) -> IngestReport:
+    return store.ingest(
+        batch.entries,
+        received_us=SystemClock().now_us(),
+        source=source,
+        rejected=batch.rejected,
+    )
 
 
 def _drain(store: Store, options: argparse.Namespace) -> IngestReport:

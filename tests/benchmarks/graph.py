@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provenance.domain.identity import DagRunKey, TaskRunKey, key_digest
 from airflow_provenance.domain.linking import LinkRule
 from airflow_provenance.domain.run import RunState, VersionStatus
-from airflow_provenance.store.sql.ledger import RUN_COLUMNS
+from airflow_provenance.store.sql.packing import RUN_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

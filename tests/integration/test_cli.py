@@ -175,7 +175,7 @@ QUERIES: dict[str, set[str]] = {
     "quarantine list": set(),
     "runs": RUN_KEYS,
     "runs --dag etl": RUN_KEYS,
-    "runs --job weekly --state COMPLETE --since 2026-01-01T00:00:00Z": set(),
+    "runs --job weekly --state COMPLETE --since 2026-01-01T00:00:00Z": RUN_KEYS,
     "run 1": TOLD_KEYS,
     "run 1 --facets": TOLD_KEYS | {"facets"},
     "trace upstream run:4": TRACE_KEYS,

@@ -98,7 +98,8 @@ def test_no_acknowledged_event_is_lost_or_counted_twice_whoever_is_killed(
 
     assert kills["writers"] >= 40
     assert kills["drainers"] >= 10
-    assert len(told.appended) > 500
+    # Fewer on a machine that is busy with other work, but not none.
+    assert len(told.appended) > 300
     assert len(told.torn) > 10
     figures = {
         "acknowledged": len(told.appended),
@@ -214,7 +215,7 @@ class Nursery:
         writers = sum(child.is_writer for child in self.children)
         drainers = len(self.children) - writers
         if writers < WRITERS_AT_ONCE and self.begun["writers"] < WRITERS:
-            self.begin(write, self.rng.uniform(0.02, 0.7), is_writer=True)
+            self.begin(write, self.rng.uniform(0.02, 1), is_writer=True)
         if drainers < DRAINERS_AT_ONCE:
             self.begin(ingest, self.rng.uniform(0.05, 0.8), is_writer=False)
 
@@ -297,7 +298,7 @@ def write_from_forks(told: int, number: int, rng: random.Random) -> None:
             emit(event)
             os._exit(0)
         os.waitpid(pid, 0)
-        if rng.random() < 0.1:
+        if rng.random() < 0.3:
             run_out_of_space(told, rng)
             time.sleep(0.03)  # so that some die now, and leave a line without end
 
@@ -334,7 +335,7 @@ def run_out_of_space(told: int, rng: random.Random) -> None:
     limit = path.stat().st_size + rng.randint(30, 300)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, unlimited[1]))
     try:
-        spool.current().append("N", b'{"text": "%s"}' % (b"x" * 300))
+        spool.current().append("N", b'{"text": "%s"}' % rng.randbytes(150).hex().encode())
     except OSError:
         torn = path.read_bytes().rpartition(b"\n")[2]
     finally:

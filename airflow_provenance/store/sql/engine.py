@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from airflow_provenance.errors import SettingsError, StoreUnavailableError
 from airflow_provenance.store.sql.bulk import Bulk, bulk_of
@@ -40,24 +40,22 @@ def open_engine(url: str) -> Engine:
     """Return an engine on a SQLite or PostgreSQL URL; the folder of a SQLite file is made."""
     try:
         parsed = sa.make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:  # ValueError: a port that is no number
         raise SettingsError(
             "store is not a database URL: use sqlite:////absolute/path.db or "
             "postgresql://user:password@host/database"
         ) from error
-    if parsed.get_backend_name() == "sqlite":
+    if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
         return _open_sqlite(parsed)
-    if parsed.get_backend_name() == "postgresql":
-        if parsed.drivername == "postgresql":
-            parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername in ("postgresql", "postgresql+psycopg"):
         try:
-            return sa.create_engine(parsed, pool_pre_ping=True)
-        except (ModuleNotFoundError, NoSuchModuleError) as error:
+            return sa.create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+        except ModuleNotFoundError as error:
             raise SettingsError(
                 "a PostgreSQL store needs psycopg: pip install 'airflow-provenance[postgres]'"
             ) from error
     raise SettingsError(
-        f"store is on {parsed.get_backend_name()}: only sqlite and postgresql are supported"
+        f"store is on {parsed.drivername}: only sqlite and postgresql (by psycopg) are supported"
     )
 
 

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
-import msgspec
-
 from airflow_provenance.domain.identity import (
-    DagRunKey,
     DatasetRef,
-    TaskRunKey,
-    key_digest,
-    key_kind,
 )
-from airflow_provenance.domain.linking import LinkRule, Read, Version
+from airflow_provenance.domain.linking import LinkRule, Version
 from airflow_provenance.domain.run import VersionStatus, merge_facets
 from airflow_provenance.store.base import Edge, StoredRun
 from airflow_provenance.store.ledger import Observed, StoredRead, Wanted, Wire
-from airflow_provenance.store.sql import codec
+from airflow_provenance.store.sql import codec, packing
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -28,27 +22,6 @@ if TYPE_CHECKING:
     from airflow_provenance.domain.run import Facets
     from airflow_provenance.store.base import LogEntry, Rejected, SpoolOffset
     from airflow_provenance.store.sql.bulk import Bulk
-
-RUN_COLUMNS = (
-    "id, key, kind, job_id, run_uuid, dag_run, task_id, map_index, try_number, state, "
-    "execution_state, started_us, ended_us, as_of_us, hostname, override_state, override_us, "
-    "override_who, is_final, flow, upstream, parent_key, absorbed_by"
-)
-_VERSION_COLUMNS = (
-    "id, dataset_id, part, run_id, content_id, status, replaces, ended_us, first_seen_us, verified"
-)
-_READ_COLUMNS = (
-    "id, run_id, dataset_id, part, named, verified, as_of_us, consumed, rule, observed_id"
-)
-_SELECT_VERSION = (
-    "SELECT v.id, v.dataset_id, v.part, v.run_id, r.key, v.status, v.ended_us, v.content_id, "
-    "v.replaces, r.job_id, r.flow, r.task_id, r.map_index "
-)
-_SELECT_READ = (
-    "SELECT i.id, i.run_id, i.dataset_id, i.part, i.named, i.verified, i.as_of_us, r.flow, "
-    "r.task_id, i.consumed, i.rule, i.observed_id "
-)
-_CONSUMED = msgspec.msgpack.Decoder(list[tuple[bytes, str, int]])
 
 
 class SqlLedger:
@@ -200,7 +173,7 @@ class SqlLedger:
         return runs
 
     def runs_on_wires(self, wires: Collection[tuple[str, int]]) -> list[Wire]:
-        self._bulk.stage("q_wire", [(_uuid_bytes(uuid), job_id) for uuid, job_id in wires])
+        self._bulk.stage("q_wire", [(packing.uuid_bytes(uuid), job_id) for uuid, job_id in wires])
         rows = self._bulk.joined(
             "SELECT w.run_uuid, w.job_id, w.run_id FROM q_wire q JOIN run_wire w "
             "ON w.run_uuid = q.run_uuid AND w.job_id = q.job_id"
@@ -210,8 +183,8 @@ class SqlLedger:
     def put_runs(self, runs: Sequence[StoredRun], wires: Sequence[Wire]) -> None:
         new = [run for run in runs if run.is_new]
         known = [run for run in runs if not run.is_new]
-        self._bulk.insert("run", RUN_COLUMNS, [_run_row(run) for run in new])
-        self._bulk.upsert("run", RUN_COLUMNS, [_run_row(run) for run in known])
+        self._bulk.insert("run", packing.RUN_COLUMNS, [packing.run_row(run) for run in new])
+        self._bulk.upsert("run", packing.RUN_COLUMNS, [packing.run_row(run) for run in known])
         self._bulk.insert(
             "run_doc", "run_id, body", [(run.id, codec.pack_run(run.key, run.doc)) for run in new]
         )
@@ -221,7 +194,7 @@ class SqlLedger:
         self._bulk.insert(
             "run_wire",
             "run_uuid, job_id, run_id",
-            [(_uuid_bytes(wire.run_uuid), wire.job_id, wire.run_id) for wire in wires],
+            [(packing.uuid_bytes(wire.run_uuid), wire.job_id, wire.run_id) for wire in wires],
         )
         with_sources = [run for run in known if run.facts is None or run.facts.consumed]
         if with_sources:
@@ -248,47 +221,16 @@ class SqlLedger:
         )
 
     def _versions(self, rest: str) -> list[Version]:
-        return [
-            Version(
-                id=row[0],
-                dataset_id=row[1],
-                partition=codec.unpack_part(row[2]),
-                run_id=row[3],
-                run_key=bytes(row[4]),
-                status=VersionStatus(row[5]),
-                ended_us=row[6],
-                content_id=row[7],
-                replaces=bool(row[8]),
-                job_id=row[9],
-                flow=None if row[10] is None else bytes(row[10]),
-                task_id=None if row[10] is None else row[11],
-                map_index=-1 if row[12] is None else row[12],
-            )
-            for row in self._bulk.joined(_SELECT_VERSION + rest)
-        ]
+        return [packing.version(row) for row in self._bulk.joined(packing.SELECT_VERSION + rest)]
 
     def put_versions(self, versions: Sequence[Version], removed: Collection[int]) -> None:
         gone = [(one,) for one in removed]
         if gone:
             self._bulk.execute("DELETE FROM edge WHERE dst = ?", gone)
             self._bulk.execute("DELETE FROM dataset_version WHERE id = ?", gone)
-        rows = [
-            (
-                version.id,
-                version.dataset_id,
-                codec.pack_part(version.partition),
-                version.run_id,
-                version.content_id,
-                int(version.status),
-                int(version.replaces),
-                version.ended_us,
-                None,
-                None,
-            )
-            for version in versions
-        ]
-        self._bulk.upsert("dataset_version", _VERSION_COLUMNS, rows)
-        parts = {(row[1], row[2]) for row in rows}
+        packed = [packing.version_row(version) for version in versions]
+        self._bulk.upsert("dataset_version", packing.VERSION_COLUMNS, packed)
+        parts = {(row[1], row[2]) for row in packed}
         self._add_partitions(parts)
 
     def _add_partitions(self, parts: set[tuple[int, str]]) -> None:
@@ -309,25 +251,7 @@ class SqlLedger:
         )
 
     def _reads(self, rest: str) -> list[StoredRead]:
-        return [
-            StoredRead(
-                Read(
-                    id=row[0],
-                    run_id=row[1],
-                    dataset_id=row[2],
-                    partition=codec.unpack_part(row[3]),
-                    named=row[4],
-                    verified=bool(row[5]),
-                    as_of_us=row[6],
-                    flow=None if row[7] is None else bytes(row[7]),
-                    task_id=None if row[7] is None else row[8],
-                    consumed=[] if row[9] is None else _CONSUMED.decode(row[9]),
-                ),
-                LinkRule(row[10]),
-                row[11],
-            )
-            for row in self._bulk.joined(_SELECT_READ + rest)
-        ]
+        return [packing.stored_read(row) for row in self._bulk.joined(packing.SELECT_READ + rest)]
 
     def reads_affected(
         self, since_us: Mapping[int, int], flows: Collection[bytes], consumed: Collection[bytes]
@@ -481,7 +405,7 @@ class SqlLedger:
             fresh = {one: number for number, one in enumerate(missing, first)}
             self._bulk.insert(
                 "dataset_version",
-                _VERSION_COLUMNS,
+                packing.VERSION_COLUMNS,
                 [
                     (number, one[0], codec.pack_part(one[1]), None, one[2], 3, 0, None, None, 1)
                     for one, number in fresh.items()
@@ -499,7 +423,9 @@ class SqlLedger:
             self._bulk.execute(
                 "DELETE FROM run_input WHERE id = ?", [(one.read.id,) for one in removed]
             )
-        self._bulk.upsert("run_input", _READ_COLUMNS, [_read_row(one) for one in reads])
+        self._bulk.upsert(
+            "run_input", packing.READ_COLUMNS, [packing.read_row(one) for one in reads]
+        )
 
     def refresh_observed(self, ids: Collection[int]) -> None:
         rows = [(one,) for one in ids]
@@ -542,62 +468,3 @@ class SqlLedger:
             "dst, src, via, rule",
             [(edge.dst, edge.src, edge.via, int(edge.rule)) for edge in added],
         )
-
-
-def _uuid_bytes(text: str) -> bytes:
-    """Return the bytes of a UUID in canonical form; `UUID` would check it a second time."""
-    return bytes.fromhex(text.replace("-", ""))
-
-
-def _run_row(run: StoredRun) -> tuple[Any, ...]:
-    key, facts = run.key, run.facts
-    kind = codec.RUN_KINDS.index(key_kind(key))
-    if facts is None:  # absorbed: hidden, kept for its document
-        absent = (None,) * 5
-        return (
-            run.id, run.digest, kind, run.job_id, *absent, 0, 0, None, None, 0, None,
-            None, None, None, 0, None, None, None, run.absorbed_by,
-        )  # fmt: skip
-    flow, override = facts.flow, facts.override
-    parent = facts.parent if kind == 2 else None  # others' parents follow from their keys
-    return (
-        run.id,
-        run.digest,
-        kind,
-        run.job_id,
-        facts.run_uuid,
-        key.run_id if isinstance(key, TaskRunKey | DagRunKey) else None,
-        flow.task_id if flow else None,
-        flow.map_index if flow else None,
-        flow.try_number if flow else None,
-        int(facts.state),
-        int(facts.execution_state),
-        facts.started_us,
-        facts.ended_us,
-        facts.as_of_us,
-        facts.hostname,
-        int(override.state) if override else None,
-        override.at_us if override else None,
-        override.who if override else None,
-        int(facts.is_final),
-        flow.dag_run if flow else None,
-        json.dumps(facts.upstream) if facts.upstream else None,
-        key_digest(parent) if parent else None,
-        None,
-    )
-
-
-def _read_row(one: StoredRead) -> tuple[Any, ...]:
-    read = one.read
-    return (
-        read.id,
-        read.run_id,
-        read.dataset_id,
-        codec.pack_part(read.partition),
-        read.named,
-        int(read.verified),
-        read.as_of_us,
-        msgspec.msgpack.encode(read.consumed) if read.consumed else None,
-        int(one.rule),
-        one.observed_id,
-    )
