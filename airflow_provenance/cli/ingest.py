@@ -42,13 +42,16 @@ def _run(options: argparse.Namespace) -> int:
     if bool(options.files) == options.spool or (options.follow and not options.spool):
         raise SettingsError("name files to ingest, or --spool (with --follow to go on)")
     store = wiring.open_store(options.store, create=True)
+    unread: list[str] = []
     try:
         if options.spool:
-            report, unread = _drain(store, options), []
+            report = _drain(store, options)
         else:
             report, unread = _load(store, options.files)
     finally:
         store.close()
+    if unread and not report.received:
+        raise ProvenanceError("; ".join(unread))
     for warning in report.warnings[:_SHOWN_WARNINGS]:
         tell(warning)
     if len(report.warnings) > _SHOWN_WARNINGS:
@@ -77,7 +80,8 @@ def _run(options: argparse.Namespace) -> int:
 
 def _load(store: Store, files: list[str]) -> tuple[IngestReport, list[str]]:
     """Ingest files; one that cannot be read does not keep the others out, but is told."""
-    total, unread = IngestReport(), []
+    total = IngestReport()
+    unread: list[str] = []
     for name in files:
         try:
             for batch in read_events(name, settings.max_event_bytes(), _BATCH):

@@ -550,7 +550,7 @@ WRONG_USAGE = {
     "runs --since 2026-01-01": "has no zone: add one",
     "runs --store nonsense": "use sqlite:////absolute/path.db or postgresql://",
     "runs --store sqlite://": "store needs a file",
-    "runs --store mysql://host/db": "only sqlite and postgresql are supported",
+    "runs --store mysql://host/db": "only sqlite and postgresql (by psycopg) are supported",
     "run \udcff": "is not UTF-8",
 }
 
