@@ -12,6 +12,7 @@ Rules that a ``kill -9`` at any moment cannot break:
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provenance.domain.clock import Clock, SystemClock
 from airflow_provenance.errors import EventError
-from airflow_provenance.formats.spool_line import decode_line
+from airflow_provenance.formats.spool_line import MAGIC, decode_line
 from airflow_provenance.store.base import IngestReport, Rejected, SpoolOffset
 
 if TYPE_CHECKING:
@@ -82,7 +83,11 @@ class Drain:
             except FileNotFoundError:
                 continue  # another drainer finished it
             except OSError as error:
-                advice = "give this user the right to read and remove it"
+                advice = (
+                    "somebody cut it, move it away"
+                    if error.errno == errno.EIO
+                    else "give this user the right to read and remove it"
+                )
                 total.warnings.append(f"{path}: {error.strerror}: {advice}")
                 _log.warning("Cannot drain %s (%s): %s", path, error.strerror, advice)
         return total
@@ -107,8 +112,11 @@ class Drain:
                 self._store.forget_spool(path.name)
 
     def _drain_whole_lines(self, fd: int, path: Path) -> Iterator[IngestReport]:
-        while True:
+        # A file that is gone was finished by another drainer, who also forgot its offset.
+        while os.fstat(fd).st_nlink:
             start = self._store.spool_offset(path.name)
+            if start > os.fstat(fd).st_size:
+                raise OSError(errno.EIO, "it is shorter than what was read of it")
             block = _read_lines(fd, start, self._batch_bytes)
             if not block:
                 return
@@ -129,8 +137,10 @@ class Drain:
                 try:
                     entries.append(decode_line(line))
                 except EventError as error:
+                    torn, whole = _parted(line)
+                    entries += whole
                     source = f"{path.name}:{position}"
-                    rejected.append(Rejected("?", line, error.reason, str(error), source))
+                    rejected.append(Rejected("?", torn, error.reason, str(error), source))
             position += len(line) + 1
         return self._store.ingest(
             entries,
@@ -139,6 +149,20 @@ class Drain:
             rejected=rejected,
             offset=SpoolOffset(path.name, start, start + len(block)),
         )
+
+
+def _parted(line: bytes) -> tuple[bytes, list[tuple[Kind, bytes]]]:
+    """Part a torn line from a whole one that another process wrote right behind it.
+
+    Length and checksum must be right, so this is no guess.
+    """
+    position = line.find(MAGIC, 1)
+    while position > 0:
+        try:
+            return line[:position], [decode_line(line[position:])]
+        except EventError:
+            position = line.find(MAGIC, position + 1)
+    return line, []
 
 
 def _read_lines(fd: int, start: int, size: int) -> bytes:

@@ -17,7 +17,7 @@ from typing import Literal
 from airflow_provenance.errors import EventError
 
 Kind = Literal["E", "N"]
-_MAGIC = b"P1"
+MAGIC = b"P1"
 
 
 def _checksum(kind: bytes, payload: bytes) -> bytes:
@@ -33,7 +33,7 @@ def encode_line(kind: Kind, payload: bytes) -> bytes:
     if b"\n" in payload:
         raise ValueError("a payload must not hold a line break")
     code = kind.encode()
-    return b"%s %s %d %s %s\n" % (_MAGIC, code, len(payload), _checksum(code, payload), payload)
+    return b"%s %s %d %s %s\n" % (MAGIC, code, len(payload), _checksum(code, payload), payload)
 
 
 def decode_line(line: bytes) -> tuple[Kind, bytes]:
@@ -42,7 +42,7 @@ def decode_line(line: bytes) -> tuple[Kind, bytes]:
     Raises `EventError`: ``torn_line`` where the length is wrong, ``bad_checksum`` where bytes are.
     """
     parts = line.split(b" ", 4)
-    if len(parts) != 5 or parts[0] != _MAGIC or not parts[2].isdigit():
+    if len(parts) != 5 or parts[0] != MAGIC or not parts[2].isdigit():
         raise EventError("torn_line", f"not a whole spool line ({len(line)} bytes)")
     _, code, length, checksum, payload = parts
     if len(payload) != int(length):

@@ -105,10 +105,9 @@ def ingest_batch(
     offset: SpoolOffset | None = None,
 ) -> IngestReport:
     """Write a batch into an open transaction and return what became of it."""
-    report = IngestReport(received=parsed.received)
     if offset is not None and not ledger.move_offset(offset):
-        report.overtaken = True
-        return report
+        return IngestReport(overtaken=True)
+    report = IngestReport(received=parsed.received)
     entries, too_late = _set_apart(ledger, parsed.entries, source, report)
     report.quarantined = ledger.add_quarantine([*parsed.rejected, *too_late], received_us)
     report.ingested = len(entries)

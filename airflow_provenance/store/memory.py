@@ -307,13 +307,17 @@ class MemoryStore:
         return merged([run.doc, *absorbed])
 
     def siblings(self, run_id: int) -> list[RunView]:
+        if run_id not in self._rows.runs:
+            return []
         key = self._rows.runs[run_id].key
         if not isinstance(key, TaskRunKey):
             return [self._view(self._rows.runs[run_id])]
         return [view for view, _ in self.scan_runs() if view.key[:-1] == key[:-1]]
 
     def children(self, run_id: int) -> list[RunView]:
-        run = self._rows.runs[run_id]
+        run = self._rows.runs.get(run_id)
+        if run is None:
+            return []
         wires = [WireKey(run.doc.namespace, run.doc.job, uuid) for uuid in run.doc.run_uuids]
         mine = {run.digest, *map(key_digest, wires)}
         return [

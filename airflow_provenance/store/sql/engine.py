@@ -36,6 +36,12 @@ _LEFT_TO_RIGHT = "; ".join(
 )
 
 
+def shown(url: URL) -> str:
+    """Return a URL without its password, which may also stand in the query."""
+    hidden = {name: "***" for name in url.query if name.lower() in ("password", "passfile")}
+    return url.update_query_dict(hidden).render_as_string(hide_password=True)
+
+
 def open_engine(url: str) -> Engine:
     """Return an engine on a SQLite or PostgreSQL URL; the folder of a SQLite file is made."""
     try:
@@ -48,6 +54,8 @@ def open_engine(url: str) -> Engine:
     if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
         return _open_sqlite(parsed)
     if parsed.drivername in ("postgresql", "postgresql+psycopg"):
+        if "@" in (parsed.host or ""):
+            raise SettingsError("store has an @ in its password: write it as %40")
         try:
             return sa.create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
         except ModuleNotFoundError as error:
@@ -126,14 +134,14 @@ def told(engine: Engine) -> Iterator[None]:
 
 
 def _explained(engine: Engine, error: BaseException) -> StoreUnavailableError:
-    where = engine.url.render_as_string(hide_password=True)
+    where = shown(engine.url)
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     lower = text.lower()
     if "no such table" in lower or ("relation" in lower and "does not exist" in lower):
         advice = "run 'airflow-provenance db migrate'"
     elif "readonly" in lower or "read-only" in lower or "permission denied" in lower:
         advice = "give this user the right to write there, or set [provenance] store elsewhere"
-    elif "full" in lower or "no space" in lower:
+    elif any(word in lower for word in ("full", "no space", "disk i/o")):
         advice = "free some disk space; nothing was lost, spooled events wait"
     elif "unable to open" in lower:
         advice = "check that the folder exists and may be written"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from airflow_provenance.errors import StoreMigrationError
-from airflow_provenance.store.sql.engine import told
+from airflow_provenance.store.sql.engine import shown, told
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
@@ -53,8 +53,7 @@ def check(engine: Engine) -> str:
     revision = current_revision(engine)
     if revision is None:
         raise StoreMigrationError(
-            f"the store {engine.url.render_as_string(hide_password=True)} is empty: "
-            "run 'airflow-provenance db migrate'"
+            f"the store {shown(engine.url)} is empty: run 'airflow-provenance db migrate'"
         )
     _refuse_newer(revision)
     if revision != HEAD:

@@ -98,7 +98,12 @@ run = sa.Table(
     sa.Column("upstream", sa.Text),
     sa.Column("parent_key", _Digest),
     sa.Column("absorbed_by", sa.BigInteger),
-    sa.Index("run_flow", "flow", sqlite_where=sa.text("flow IS NOT NULL")),
+    sa.Index(
+        "run_flow",
+        "flow",
+        sqlite_where=sa.text("flow IS NOT NULL"),
+        postgresql_where=sa.text("flow IS NOT NULL"),
+    ),
     sa.Index(
         "run_parent",
         "parent_key",
