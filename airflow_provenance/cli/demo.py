@@ -201,7 +201,8 @@ def _check_hashes(answer: Trace) -> list[str]:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             same = version.content_id == f"sha256:{digest}"
             mark = "is what was read" if same else "is NOT what was read"
-            say(f"  sha256sum {version.dataset.name}\n    {digest}  {mark}")
+            say(f"  sha256sum {version.dataset.name}")
+            say(f"    {digest}  {mark}")
             if not same:
                 wrong.append(version.dataset.name)
     return wrong
