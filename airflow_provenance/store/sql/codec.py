@@ -40,8 +40,8 @@ class _Stored(msgspec.Struct, array_like=True):
     doc: RunDoc
 
 
-# What the official provider's facets have in common (its own events, of version 2.20): documents get
-# half as large. Never change it: stored documents are read with it. One written without it is, too.
+# What the facets of the official provider's events have in common: documents get half as large.
+# Never change it: stored documents are read with it (those written without one are read, too).
 _DICTIONARY = (files(__package__) / "run_doc.zdict").read_bytes()
 _COMPRESSOR = zlib.compressobj(3, zdict=_DICTIONARY)
 _ENCODER = msgspec.msgpack.Encoder()
