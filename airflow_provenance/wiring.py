@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provenance import settings
 from airflow_provenance.collect.drain import Drain
+from airflow_provenance.domain.clock import SystemClock
 from airflow_provenance.store.ingest import Limits
 from airflow_provenance.store.sql.engine import open_engine
 from airflow_provenance.store.sql.migrate import migrate
@@ -13,6 +14,8 @@ from airflow_provenance.store.sql.store import SqlStore
 
 if TYPE_CHECKING:
     from airflow_provenance.store.base import ProvenanceWriter, Store
+
+_DAY_US = 86_400_000_000
 
 
 def open_store(url: str | None = None, *, create: bool = False) -> Store:
@@ -37,6 +40,11 @@ def migrate_store(url: str | None = None) -> tuple[str | None, str]:
         return migrate(engine)
     finally:
         engine.dispose()
+
+
+def retention_horizon_us() -> int:
+    """Return the time before which raw events are to be dropped, by ``raw_retention_days``."""
+    return SystemClock().now_us() - settings.raw_retention_days() * _DAY_US
 
 
 def open_drain(store: ProvenanceWriter) -> Drain:

@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provenance import settings, wiring
 from airflow_provenance.cli.output import add_common, say, say_json
-from airflow_provenance.domain.clock import SystemClock, format_time
+from airflow_provenance.domain.clock import format_time
 
 if TYPE_CHECKING:
     import argparse
-
-_DAY_US = 86_400_000_000
 
 
 def register(commands: Any) -> None:
@@ -53,7 +51,7 @@ def _check(options: argparse.Namespace) -> int:
 
 def _expire(options: argparse.Namespace) -> int:
     days = settings.raw_retention_days()
-    before_us = SystemClock().now_us() - days * _DAY_US
+    before_us = wiring.retention_horizon_us()
     store = wiring.open_store(options.store)
     dropped = store.expire(before_us)
     store.close()

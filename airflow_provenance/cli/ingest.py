@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _BATCH = 2000
 _POLL_SECONDS = 1.0
+_EXPIRY_SECONDS = 3600.0
 _SHOWN_WARNINGS = 20
 
 
@@ -105,21 +106,29 @@ def _ingest(store: Store, source: str, batch: Batch) -> IngestReport:
 
 
 def _drain(store: Store, options: argparse.Namespace) -> IngestReport:
-    drain, total = wiring.open_drain(store), IngestReport()
+    if not options.follow:
+        return wiring.open_drain(store).run_once(_tell_progress)
+    total = IngestReport()
+    try:
+        _follow(store, total)
+    except KeyboardInterrupt:
+        pass  # how a person stops it; the transaction under way was rolled back, the spool waits
+    return total
+
+
+def _follow(store: Store, total: IngestReport) -> None:
+    """Drain again and again, and once an hour drop raw events that are past their retention."""
+    drain, next_expiry = wiring.open_drain(store), 0.0
     while True:
         try:
-            total.add(drain.run_once(lambda done: tell(f"{done.received} lines drained")))
+            total.add(drain.run_once(_tell_progress))
+            if time.monotonic() >= next_expiry:
+                next_expiry = time.monotonic() + _EXPIRY_SECONDS
+                store.expire(wiring.retention_horizon_us())
         except ProvenanceError as error:
-            if not options.follow:
-                raise
             tell(f"airflow-provenance: {error}")
-        except KeyboardInterrupt:
-            if not options.follow:
-                raise
-            return total
-        if not options.follow:
-            return total
-        try:
-            time.sleep(_POLL_SECONDS)
-        except KeyboardInterrupt:
-            return total
+        time.sleep(_POLL_SECONDS)
+
+
+def _tell_progress(done: IngestReport) -> None:
+    tell(f"{done.received} lines drained")
