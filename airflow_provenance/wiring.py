@@ -35,7 +35,7 @@ def open_store(url: str | None = None, *, create: bool = False) -> Store:
 
 def migrate_store(url: str | None = None) -> tuple[str | None, str]:
     """Bring a store's schema up to this release; return the revision it was at, and is at."""
-    engine = open_engine(url or settings.store())
+    engine = open_engine(url or settings.store(), create=True)
     try:
         return migrate(engine)
     finally:
@@ -44,7 +44,7 @@ def migrate_store(url: str | None = None) -> tuple[str | None, str]:
 
 def retention_horizon_us() -> int:
     """Return the time before which raw events are to be dropped, by ``raw_retention_days``."""
-    return SystemClock().now_us() - settings.raw_retention_days() * _DAY_US
+    return max(SystemClock().now_us() - settings.raw_retention_days() * _DAY_US, 0)
 
 
 def open_drain(store: ProvenanceWriter) -> Drain:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import airflow_provenance
 from airflow_provenance import wiring
-from airflow_provenance.cli.init import TRANSPORT
+from airflow_provenance.cli.init import TRANSPORT, with_option
 from airflow_provenance.cli.output import say, tell
 from airflow_provenance.cli.trace import trace_lines
 from airflow_provenance.errors import ProvenanceError, SettingsError, SubjectError
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _MONTHS = ("2013-01", "2013-02", "2013-07")
 _DAG_ID = "flights_month"
 _OF_THE_USER = ("AIRFLOW_CONFIG", "AIRFLOW__", "OPENLINEAGE_")
-_WRITTEN = "# Written by 'airflow-provenance demo'.\n"
+_MARK = ".airflow-provenance-demo"
 
 
 def register(commands: Any) -> None:
@@ -62,8 +62,7 @@ def _run(options: argparse.Namespace) -> int:
     began = time.monotonic()
     home: Path = options.home.absolute()
     _need_flights_data()
-    home.mkdir(parents=True, exist_ok=True)
-    _write_airflow_cfg(home)
+    _claim(home)
     # For this process and for Airflow's: with the user's own variables the demo would migrate, and
     # run in, the user's own database.
     for name in list(os.environ):
@@ -72,6 +71,7 @@ def _run(options: argparse.Namespace) -> int:
     os.environ.update(demo_environment(home))
     tell(f"Working in {home}")
     _step(home, "migrate", "Making Airflow's database", ["airflow", "db", "migrate"])
+    _write_airflow_cfg(home)
     for month in options.months:
         command = ["airflow", "dags", "test", _DAG_ID, f"{month}-01"]
         _step(home, month, f"Running the DAG {_DAG_ID} for {month} in Airflow", command)
@@ -103,20 +103,27 @@ def demo_environment(home: Path) -> dict[str, str]:
     }
 
 
+def _claim(home: Path) -> None:
+    """Mark the folder as the demo's; one that is some other Airflow's home is refused."""
+    home.mkdir(parents=True, exist_ok=True)
+    mark = home / _MARK
+    if (home / "airflow.cfg").exists() and not mark.exists():
+        raise SettingsError(f"{home} is another Airflow's home: name another folder as --home")
+    mark.touch()
+
+
 def _write_airflow_cfg(home: Path) -> None:
-    """Write the same settings into the folder, so that Airflow works there after the demo, too."""
-    sections: dict[str, list[str]] = {}
+    """Write the same settings into airflow.cfg, so that Airflow works there after the demo, too.
+
+    Airflow has made the file by now, with the keys its parts trust each other by.
+    """
+    config = home / "airflow.cfg"
+    lines = config.read_text(encoding="utf-8").splitlines() if config.exists() else []
     for name, value in demo_environment(home).items():
         _, *option = name.split("__")
         if option:
-            line = f"{option[1].lower()} = {value.replace('%', '%%')}"
-            sections.setdefault(option[0].lower(), []).append(line)
-    config, text = home / "airflow.cfg", _WRITTEN
-    if config.exists() and not config.read_text(encoding="utf-8").startswith(_WRITTEN):
-        raise SettingsError(f"{config} is not the demo's: name another folder as --home")
-    for section, lines in sections.items():
-        text += f"\n[{section}]\n" + "\n".join(lines) + "\n"
-    config.write_text(text, encoding="utf-8")
+            lines = with_option(lines, option[0].lower(), option[1].lower(), value)
+    config.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def dags_folder() -> Path:

@@ -17,6 +17,7 @@ from airflow_provenance.errors import ProvenanceError, StoreMigrationError
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 _LOW_DISK_BYTES = 1 << 30
 _STALE_SPOOL_SECONDS = 600
@@ -55,15 +56,14 @@ def examine(store_url: str | None) -> Iterator[Finding]:
         _packages,
         _transport,
         _environment,
-        _spool,
+        lambda: _spool(store_url),
         lambda: _store(store_url),
     )
     for check in checks:
         try:
             yield from check()
         except ProvenanceError as error:
-            name = getattr(check, "__name__", "check").strip("_")
-            yield Finding("fail", "settings" if name == "<lambda>" else name, str(error))
+            yield Finding("fail", "settings", str(error))
 
 
 def _packages() -> Iterator[Finding]:
@@ -122,7 +122,7 @@ def _environment() -> Iterator[Finding]:
         yield Finding("fail", "environment", "[openlineage] disabled is true: turn it off")
 
 
-def _spool() -> Iterator[Finding]:
+def _spool(store_url: str | None) -> Iterator[Finding]:
     directory = settings.spool_dir()
     try:
         # The folder is not made here: made by root, tasks could not write there.
@@ -140,11 +140,11 @@ def _spool() -> Iterator[Finding]:
         return
     if free < _LOW_DISK_BYTES:
         yield Finding("warn", "spool", f"only {free >> 20} MiB are free below {directory}")
-    files = [path.stat() for path in directory.glob("*.spool")]
-    size = sum(one.st_size for one in files)
-    oldest = min((one.st_mtime for one in files if one.st_size), default=None)
+    left = _undrained(directory, store_url)
+    size = sum(waiting_bytes for waiting_bytes, _ in left)
+    oldest = min((modified for _, modified in left), default=None)
     now = SystemClock().now_us() / 1e6
-    waiting = f"{len(files)} files, {size / 1e6:.1f} MB wait in {directory}"
+    waiting = f"{len(left)} files with {size / 1e6:.1f} MB wait in {directory}"
     if oldest is not None and now - oldest > _STALE_SPOOL_SECONDS:
         since = format_time(int(oldest * 1e6))
         yield Finding(
@@ -156,12 +156,29 @@ def _spool() -> Iterator[Finding]:
         yield Finding("ok", "spool", waiting)
 
 
+def _undrained(directory: Path, store_url: str | None) -> list[tuple[int, float]]:
+    """Return (bytes, time of the last write) of each spool file that is not drained to its end."""
+    try:
+        store = wiring.open_store(store_url)
+    except ProvenanceError:  # told by its own check; then nothing was drained
+        store = None
+    left = []
+    for path in directory.glob("*.spool"):
+        status = path.stat()
+        drained = 0 if store is None else store.spool_offset(path.name)
+        if status.st_size > drained:
+            left.append((status.st_size - drained, status.st_mtime))
+    if store is not None:
+        store.close()
+    return left
+
+
 def _store(url: str | None) -> Iterator[Finding]:
     try:
         store = wiring.open_store(url)
     except StoreMigrationError as error:
-        empty = "is empty" in str(error)
-        yield Finding("warn" if empty else "fail", "store", str(error))
+        new = "yet" in str(error)
+        yield Finding("warn" if new else "fail", "store", str(error))
         return
     except ProvenanceError as error:
         yield Finding("fail", "store", str(error))

@@ -24,7 +24,12 @@ def register(commands: Any) -> None:
     """Add the command."""
     parser = commands.add_parser("events", help="list or export the events that are stored")
     parser.add_argument("--run", metavar="ID", help="only those of this run")
-    parser.add_argument("--after", metavar="SEQ", type=count, default=0, help="only later ones")
+    parser.add_argument(
+        "--after",
+        metavar="SEQ",
+        type=count,
+        help="only later ones, oldest first (else newest first)",
+    )
     parser.add_argument(
         "--limit", type=count, default=None, help="at most so many (50; export: all)"
     )
@@ -48,7 +53,12 @@ def _run(options: argparse.Namespace) -> int:
                     sys.stdout.buffer.write(line + b"\n")
             return 0
         limit = 50 if options.limit is None else options.limit
-        entries = store.entries(after_seq=options.after, limit=limit, run_id=run_id)
+        entries = store.entries(
+            after_seq=options.after or 0,
+            limit=limit,
+            run_id=run_id,
+            newest_first=options.after is None,
+        )
     finally:
         store.close()
     if options.json:
@@ -72,7 +82,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _pages(store: Store, options: argparse.Namespace, run_id: int | None) -> Iterator[LogEntry]:
-    after, left = options.after, options.limit
+    after, left = options.after or 0, options.limit
     while left is None or left > 0:
         size = _PAGE if left is None else min(_PAGE, left)
         page = store.entries(after_seq=after, limit=size, run_id=run_id, with_raw=True)

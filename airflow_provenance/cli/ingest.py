@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,7 @@ def _run(options: argparse.Namespace) -> int:
             report, unread = _load(store, options.files)
     finally:
         store.close()
+    refused = report.quarantined + report.refused_again
     if unread and not report.received:
         raise ProvenanceError("; ".join(unread))
     for warning in report.warnings[:_SHOWN_WARNINGS]:
@@ -64,19 +66,21 @@ def _run(options: argparse.Namespace) -> int:
                 "ingested": report.ingested,
                 "repeated": report.repeated,
                 "quarantined": report.quarantined,
+                "refused_again": report.refused_again,
                 "warnings": report.warnings,
             }
         )
     else:
         say(
             f"{report.received} received: {report.ingested} ingested, {report.repeated} known "
-            f"already, {report.quarantined} newly quarantined."
+            f"already, {report.quarantined} newly quarantined, {report.refused_again} in the "
+            "quarantine already."
         )
-        if report.quarantined:
+        if refused:
             say("See 'airflow-provenance quarantine list'.")
     for line in unread:
         tell(f"airflow-provenance: {line}")
-    return 1 if report.quarantined or unread else 0
+    return 1 if refused or unread else 0
 
 
 def _load(store: Store, files: list[str]) -> tuple[IngestReport, list[str]]:
@@ -109,10 +113,9 @@ def _drain(store: Store, options: argparse.Namespace) -> IngestReport:
     if not options.follow:
         return wiring.open_drain(store).run_once(_tell_progress)
     total = IngestReport()
-    try:
+    # How a person stops it; the transaction under way is rolled back, and the spool waits.
+    with contextlib.suppress(KeyboardInterrupt):
         _follow(store, total)
-    except KeyboardInterrupt:
-        pass  # how a person stops it; the transaction under way was rolled back, the spool waits
     return total
 
 

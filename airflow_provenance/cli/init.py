@@ -6,6 +6,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,15 +37,9 @@ def _run(options: argparse.Namespace) -> int:
     config = Path(os.environ.get("AIRFLOW_CONFIG") or settings.airflow_home() / "airflow.cfg")
     config = config.expanduser()
     if options.write:
-        _write(config, text)
-        if os.environ.get(_ENV_VAR) and current != transport:
-            tell(f"{_ENV_VAR} is set and goes before airflow.cfg: unset it.")
+        return _run_write(config, transport, overruled=current != transport, options=options)
     if options.json:
-        say_json({"transport": transport, "written": str(config) if options.write else None})
-        return 0
-    if options.write:
-        say(f"Wrote [openlineage] transport into {config}; a file before is {config.name}.bak.")
-        say("Restart Airflow, then run 'airflow-provenance doctor'.")
+        say_json({"transport": transport, "written": None})
         return 0
     say("Put this into airflow.cfg (or let 'airflow-provenance init --write' do it):")
     say()
@@ -54,6 +50,23 @@ def _run(options: argparse.Namespace) -> int:
     say()
     say(f"{_ENV_VAR}='{text}'")
     return 0
+
+
+def _run_write(
+    config: Path, transport: dict[str, Any], *, overruled: bool, options: argparse.Namespace
+) -> int:
+    changed = _write(config, json.dumps(transport))
+    overruled = overruled and bool(os.environ.get(_ENV_VAR))
+    if overruled:
+        tell(f"{_ENV_VAR} is set and goes before airflow.cfg: unset it.")
+    if options.json:
+        say_json({"transport": transport, "written": str(config) if changed else None})
+    elif changed:
+        say(f"Wrote [openlineage] transport into {config}; as it was: {config.name}.bak.")
+        say("Restart Airflow, then run 'airflow-provenance doctor'.")
+    else:
+        say(f"Nothing to change in {config}.")
+    return 1 if overruled else 0
 
 
 def wanted_transport(current: dict[str, Any] | None) -> dict[str, Any]:
@@ -75,36 +88,51 @@ def wanted_transport(current: dict[str, Any] | None) -> dict[str, Any]:
     }
 
 
-def _write(config: Path, transport: str) -> None:
-    """Set the option in airflow.cfg, leaving every other line as it is."""
+def _write(config: Path, transport: str) -> bool:
+    """Set the option in airflow.cfg, leaving every other line as it is; return whether it changed.
+
+    Airflow makes its keys (``fernet_key``, ``jwt_secret``) only when it makes the file: one made
+    here would leave it without, and its parts would not trust each other.
+    """
+    if not config.exists():
+        _let_airflow_make(config)
     try:
-        lines = config.read_text(encoding="utf-8").splitlines() if config.exists() else []
-        changed = with_transport(lines, transport)
+        lines = config.read_text(encoding="utf-8").splitlines()
+        changed = with_option(lines, "openlineage", "transport", transport)
         if changed == lines:
-            return  # a second time must not put the first one's result in the place of the backup
-        if config.exists():
-            backup = config.with_name(f"{config.name}.bak")
-            backup.touch(mode=0o600)  # airflow.cfg holds passwords: never open to others
-            shutil.copy(config, backup)
-        config.parent.mkdir(parents=True, exist_ok=True)
+            return False  # a second time must not replace the backup of the first
+        backup = config.with_name(f"{config.name}.bak")
+        backup.touch(mode=0o600)  # airflow.cfg holds passwords: never open to others
+        shutil.copy(config, backup)
         config.write_text("\n".join(changed) + "\n", encoding="utf-8")
     except OSError as error:
         raise SettingsError(f"cannot write {config}: {error.strerror}") from error
+    return True
 
 
-def with_transport(lines: list[str], transport: str) -> list[str]:
-    """Return the lines of an airflow.cfg with ``[openlineage] transport`` set."""
-    option = f"transport = {transport.replace('%', '%%')}"
-    starts = (i for i, line in enumerate(lines) if line.startswith("[openlineage]"))
+def _let_airflow_make(config: Path) -> None:
+    command = [sys.executable, "-m", "airflow", "config", "get-value", "core", "dags_folder"]
+    subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False)  # noqa: S603 - our own arguments
+    if not config.exists():
+        raise SettingsError(
+            f"{config} does not exist and Airflow did not make it: start Airflow once, or set "
+            f"{_ENV_VAR} instead"
+        )
+
+
+def with_option(lines: list[str], section: str, name: str, value: str) -> list[str]:
+    """Return the lines of an airflow.cfg with one option set, every other line as it was."""
+    option = f"{name} = {value.replace('%', '%%')}"
+    starts = (i for i, line in enumerate(lines) if line.startswith(f"[{section}]"))
     start = next(starts, None)
     if start is None:
-        return [*lines, "", "[openlineage]", option] if lines else ["[openlineage]", option]
+        return [*lines, "", f"[{section}]", option] if lines else [f"[{section}]", option]
     end = next((i for i in range(start + 1, len(lines)) if lines[i].startswith("[")), len(lines))
     kept, inside = [], False
     for line in lines[start + 1 : end]:
         if line.strip() and line[0] not in "#;":
             # An option goes on over the indented lines below it, whatever stands between them.
-            option_is_ours = re.match(r"transport\s*[=:]", line, re.IGNORECASE)
+            option_is_ours = re.match(rf"{name}\s*[=:]", line, re.IGNORECASE)
             inside = bool(option_is_ours) or (inside and line[0].isspace())
             if inside:
                 continue

@@ -215,4 +215,5 @@ def _version_line(version: dict[str, Any]) -> str:
     dataset = version["dataset"]
     partition = f" [{version['partition']}]" if version["partition"] is not None else ""
     content = version["content_id"] or "no content id"
-    return f"{dataset['namespace']}/{dataset['name']}{partition}  {content}  {version['status']}"
+    name = f"v{version['id']} {dataset['namespace']}/{dataset['name']}{partition}"
+    return f"{name}  {content}  {version['status'].lower()}"

@@ -6,6 +6,7 @@
 ``dataset:NAME``                 the same, where only one dataset has this name
 ``dataset:NS/NAME@VERSION``      a content id or at least 6 characters of one, the runId that wrote
                                  it, or ``v`` and the number that a trace shows
+``file:///path``, ``/path``      a local file, the same as ``dataset:file//path``
 ``run:ID``                       a runId, a run's number, or an Airflow run_id (all of its tasks)
 ===============================  ===================================================================
 """
@@ -36,6 +37,8 @@ def resolve_subject(store: ProvenanceReader, text: str, direction: Direction) ->
         return [version.id for version in _dataset_versions(store, rest, direction)]
     if kind == "run" and rest:
         return [run.id for run in find_runs(store, rest)]
+    if text.startswith("/") or "://" in text:  # as a person knows a file or a table
+        return [version.id for version in _dataset_versions(store, text, direction)]
     raise SubjectError(
         f"{text!r} is no subject: write dataset:NAMESPACE/NAME, dataset:NAMESPACE/NAME@VERSION "
         "or run:ID"
@@ -65,6 +68,8 @@ def find_run(store: ProvenanceReader, name: str) -> RunView:
 def _dataset_versions(
     store: ProvenanceReader, text: str, direction: Direction
 ) -> list[VersionView]:
+    if text.startswith("file:///"):  # a URI: OpenLineage names it file and /path
+        text = f"file/{text.removeprefix('file://')}"
     datasets, wanted = store.datasets_named(text), ""
     if not datasets and "@" in text:
         name, _, wanted = text.rpartition("@")

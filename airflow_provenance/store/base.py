@@ -78,6 +78,11 @@ class IngestReport(msgspec.Struct):
     # Another drainer read the same lines first: nothing of the batch was written.
     overtaken: bool = False
 
+    @property
+    def refused_again(self) -> int:
+        """How many were refused that the quarantine holds already."""
+        return self.received - self.ingested - self.repeated - self.quarantined
+
     def add(self, other: IngestReport) -> None:
         """Count another batch in."""
         self.received += other.received
@@ -203,8 +208,9 @@ class ProvenanceReader(Protocol):
         limit: int = 100,
         run_id: int | None = None,
         with_raw: bool = False,
+        newest_first: bool = False,
     ) -> list[LogEntry]:
-        """Return log entries in the order of their `seq`."""
+        """Return log entries in the order of their `seq`, or the other way round."""
 
     def quarantine(self, *, with_raw: bool = False) -> list[QuarantineEntry]:
         """Return what could not be ingested, oldest first."""

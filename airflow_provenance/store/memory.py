@@ -361,8 +361,9 @@ class MemoryStore:
         limit: int = 100,
         run_id: int | None = None,
         with_raw: bool = False,
+        newest_first: bool = False,
     ) -> list[LogEntry]:
-        entries = sorted(self._rows.log.values(), key=lambda entry: entry.seq)
+        entries = sorted(self._rows.log.values(), key=lambda entry: entry.seq, reverse=newest_first)
         found = [
             entry if with_raw else msgspec.structs.replace(entry, raw=None)
             for entry in entries

@@ -535,7 +535,7 @@ def test_a_store_that_is_empty_says_to_migrate(url: str) -> None:
         SqlStore(url)
 
     assert is_one_line(str(caught.value))
-    assert "is empty" in str(caught.value)
+    assert "yet: run" in str(caught.value)
     assert "'airflow-provenance db migrate'" in str(caught.value)
     assert not set_of_tables(url)
     with pytest.raises(StoreMigrationError):

@@ -8,13 +8,14 @@ import os
 import stat
 import subprocess
 import sys
+from configparser import RawConfigParser
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_provenance import settings
 from airflow_provenance.cli import main
-from airflow_provenance.cli.init import TRANSPORT, wanted_transport, with_transport
+from airflow_provenance.cli.init import TRANSPORT, wanted_transport, with_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,7 +58,7 @@ def test_a_composite_without_ours_becomes_a_sibling() -> None:
 
 
 def changed(text: str) -> str:
-    return "\n".join(with_transport(text.splitlines(), OURS))
+    return "\n".join(with_option(text.splitlines(), "openlineage", "transport", OURS))
 
 
 OTHERS = "# mine\n[core]\nparallelism = 4\ntransport = of core\n"
@@ -103,7 +104,10 @@ def test_an_empty_file_gets_the_section_alone() -> None:
 
 
 def test_percent_signs_are_doubled() -> None:
-    assert with_transport([], '{"url": "a%20b"}')[1] == 'transport = {"url": "a%%20b"}'
+    assert (
+        with_option([], "openlineage", "transport", '{"url": "a%20b"}')[1]
+        == 'transport = {"url": "a%%20b"}'
+    )
 
 
 @pytest.fixture
@@ -157,7 +161,7 @@ def test_the_file_before_is_kept_and_no_more_open_than_it_was(home: Path) -> Non
     assert [stat.S_IMODE(path.stat().st_mode) for path in (config, backup)] == [0o600, 0o600]
 
 
-def test_a_new_file_and_its_folder_are_made_where_airflow_looks(
+def test_a_file_that_is_not_there_is_made_by_airflow_with_its_keys(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(home))
@@ -165,7 +169,12 @@ def test_a_new_file_and_its_folder_are_made_where_airflow_looks(
 
     assert init("--write", "--json") == 0
 
-    assert (home / "elsewhere" / "my.cfg").read_text() == f"[openlineage]\ntransport = {OURS}\n"
+    # A file of ours alone would leave Airflow's parts without the key they trust each other by.
+    written = RawConfigParser(strict=False)
+    written.read(home / "elsewhere" / "my.cfg")
+    assert written.get("openlineage", "transport") == OURS
+    assert len(written.get("api_auth", "jwt_secret")) > 10
+    assert written.get("core", "fernet_key")
 
 
 def test_a_variable_that_goes_before_the_file_is_told(
@@ -173,7 +182,7 @@ def test_a_variable_that_goes_before_the_file_is_told(
 ) -> None:
     monkeypatch.setenv("AIRFLOW__OPENLINEAGE__TRANSPORT", json.dumps(HTTP))
 
-    assert init("--write") == 0
+    assert init("--write") == 1
 
     assert "AIRFLOW__OPENLINEAGE__TRANSPORT is set" in capsys.readouterr().err
 
@@ -187,7 +196,7 @@ def test_a_place_that_cannot_be_written_is_one_line(
     assert init("--write") == 2
 
     (line,) = capsys.readouterr().err.splitlines()
-    assert f"cannot write {home}/file/airflow.cfg" in line
+    assert f"{home}/file/airflow.cfg does not exist and Airflow did not make it" in line
 
 
 @pytest.mark.parametrize("transport", ["no JSON", "[]"])

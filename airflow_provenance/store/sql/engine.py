@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
-from airflow_provenance.errors import SettingsError, StoreUnavailableError
+from airflow_provenance.errors import SettingsError, StoreMigrationError, StoreUnavailableError
 from airflow_provenance.store.sql.bulk import Bulk, bulk_of
 
 if TYPE_CHECKING:
@@ -42,8 +42,13 @@ def shown(url: URL) -> str:
     return url.update_query_dict(hidden).render_as_string(hide_password=True)
 
 
-def open_engine(url: str) -> Engine:
-    """Return an engine on a SQLite or PostgreSQL URL; the folder of a SQLite file is made."""
+def open_engine(url: str, *, create: bool = True) -> Engine:
+    """Return an engine on a SQLite or PostgreSQL URL.
+
+    Args:
+        url: an SQLAlchemy URL.
+        create: make a SQLite file that is not there, and its folder.
+    """
     try:
         parsed = sa.make_url(url)
     except (ArgumentError, ValueError) as error:  # ValueError: a port that is no number
@@ -52,7 +57,7 @@ def open_engine(url: str) -> Engine:
             "postgresql://user:password@host/database"
         ) from error
     if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
-        return _open_sqlite(parsed)
+        return _open_sqlite(parsed, create=create)
     if parsed.drivername in ("postgresql", "postgresql+psycopg"):
         if "@" in (parsed.host or ""):
             raise SettingsError("store has an @ in its password: write it as %40")
@@ -67,10 +72,16 @@ def open_engine(url: str) -> Engine:
     )
 
 
-def _open_sqlite(url: URL) -> Engine:
+def _open_sqlite(url: URL, *, create: bool) -> Engine:
     if not url.database or url.database == ":memory:":
         raise SettingsError("store needs a file: use sqlite:////absolute/path.db")
     folder = Path(url.database).parent
+    if not create and not Path(url.database).exists():
+        # Asking must not leave an empty file behind where somebody mistyped a name.
+        raise StoreMigrationError(
+            f"there is no store at {url.database} yet: run 'airflow-provenance db migrate', or "
+            "'airflow-provenance ingest --spool', which makes it too"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -53,7 +53,7 @@ def check(engine: Engine) -> str:
     revision = current_revision(engine)
     if revision is None:
         raise StoreMigrationError(
-            f"the store {shown(engine.url)} is empty: run 'airflow-provenance db migrate'"
+            f"the store {shown(engine.url)} is empty yet: run 'airflow-provenance db migrate'"
         )
     _refuse_newer(revision)
     if revision != HEAD:

@@ -213,13 +213,16 @@ class SqlReader:
         limit: int = 100,
         run_id: int | None = None,
         with_raw: bool = False,
+        newest_first: bool = False,
     ) -> list[LogEntry]:
         where, values = "WHERE e.seq > ? ", [after_seq]
         if run_id is not None:
             where += "AND e.run_id = ? "
             values.append(run_id)
         with reading(self._engine) as bulk:
-            rows = bulk.fetch(f"{_ENTRY}{where}ORDER BY e.seq LIMIT ?", [*values, limit])
+            order = "DESC" if newest_first else "ASC"
+            ordered = f"{_ENTRY}{where}ORDER BY e.seq {order} LIMIT ?"
+            rows = bulk.fetch(ordered, [*values, limit])
             raws = _raws(bulk, [row[0] for row in rows]) if with_raw else {}
             return [_entry(row, raws.get(row[0])) for row in rows]
 

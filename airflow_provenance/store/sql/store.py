@@ -35,7 +35,7 @@ class SqlStore(SqlReader):
     """
 
     def __init__(self, url: str, limits: Limits | None = None, *, create: bool = False) -> None:
-        super().__init__(open_engine(url))
+        super().__init__(open_engine(url, create=create))
         self._limits = limits or Limits()
         try:
             if create and migrate.current_revision(self._engine) is None:
