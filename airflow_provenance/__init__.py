@@ -2,9 +2,26 @@
 
 A task run's events flow one way: ``capture`` notes what happened, ``emit`` writes one line to a
 spool, ``collect`` drains the spool into the ``store``, and ``lineage`` answers questions from it.
+
+For DAG authors: `observe`, which tells what a task really read and wrote.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from airflow_provenance.capture import observe
+
 __version__ = "0.1.0"
-__all__ = ["__version__"]
+__all__ = ["__version__", "observe"]
+
+
+def __getattr__(name: str) -> ModuleType:
+    # By name and when asked for: every module imports this one, `domain` too.
+    if name == "observe":
+        return import_module("airflow_provenance.capture.observe")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING
 import pendulum
 from airflow.sdk import ObjectStoragePath, Param, dag, task
 
+from airflow_provenance import observe
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -64,6 +66,7 @@ def write_csv(path: ObjectStoragePath, rows: Iterable[Row], columns: list[str]) 
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         file.write(text.getvalue().encode())
+    observe.output(path, replaces=True)
 
 
 @dag(
@@ -119,7 +122,16 @@ def flights_month() -> None:
             flight["dest_name"] = airport["name"] if airport else MISSING
             flight["plane_model"] = plane["model"] if plane else MISSING
             flight["plane_year"] = plane["year"] if plane else MISSING
-        write_csv(month_file(month, "flights_enriched.csv"), flights, list(flights[0]))
+        enriched = month_file(month, "flights_enriched.csv")
+        write_csv(enriched, flights, list(flights[0]))
+        observe.check(
+            enriched,
+            "dest_has_airport",
+            passed=not counts["unknown_airport"],
+            column="dest",
+            failed_rows=counts["unknown_airport"],
+            severity="warn",
+        )
         return counts
 
     @task

@@ -4,7 +4,8 @@
 transport; in the scheduler and the API server it writes note lines to the spool. It observes, and
 never sends: the official OpenLineage provider stays the only producer of task events.
 
-`hook_lineage` says which local files a task declared or touched, `files` looks at their content.
+`hook_lineage` says which local files a task declared or touched, `files` looks at their content and
+`inspectors` say what it means. `observe` is what a task's author calls to say more.
 """
 
 from __future__ import annotations

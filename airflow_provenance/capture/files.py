@@ -1,7 +1,9 @@
-"""Looking at local files: digest, size and time, or the reason why not.
+"""Looking at local files: digest, size, time and structure, or the reason why not.
 
 All files of one task share one deadline, and the looking is done in a thread that is left behind
-when the time is up: a network mount that hangs must not hang the task.
+when the time is up: a network mount that hangs must not hang the task. Digests come first: what
+`inspectors` learn from the same bytes has a part of the time, and footers are read at the end.
+No file is read twice: one that was hashed, and is as it was then, is remembered (`Memory`).
 """
 
 from __future__ import annotations
@@ -11,9 +13,13 @@ import os
 import stat
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
+from airflow_provenance.capture.inspectors import PARQUET, Watched, inspector_for, is_parquet
+from airflow_provenance.capture.inspectors.parquet import read_footer
 from airflow_provenance.emit.notes import Content
+from airflow_provenance.emit.observed import Structure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,9 +28,15 @@ if TYPE_CHECKING:
     from airflow_provenance.domain.identity import DatasetRef
 
 Role = Literal["input", "output"]
+_Seen = tuple[str, Structure | None]
+# What was seen of a file, by what changes with it: device, inode, size and both times.
+Memory = dict[tuple[int, ...], _Seen]
 
 _CHUNK_BYTES = 1 << 20
+_MAX_INSPECTION_SHARE = 0.25  # of the time that is left; the rest is for digests
 _NO_TIME = "not looked at: hashing took longer than [provenance] hash_timeout_seconds"
+_NO_TIME_FOR_FOOTER = "not looked into: no time was left of [provenance] hash_timeout_seconds"
+_FOOTER = Structure(PARQUET)  # stands for a footer that is still to be read
 
 
 class Deadline:
@@ -46,25 +58,61 @@ class Deadline:
 
 
 def inspect_files(
-    paths: Mapping[DatasetRef, Path], role: Role, began_at_us: int | None, deadline: Deadline
+    paths: Mapping[DatasetRef, Path],
+    role: Role,
+    began_at_us: int | None,
+    deadline: Deadline,
+    memory: Memory | None = None,
 ) -> dict[DatasetRef, Content]:
     """Look at every file until the deadline; those it did not come to say so."""
     seen: dict[DatasetRef, Content] = {}
+    memory = {} if memory is None else memory
 
     def look() -> None:
         for ref, path in paths.items():
-            seen[ref] = inspect_file(path, role, began_at_us, deadline)
+            seen[ref] = inspect_file(path, role, began_at_us, deadline, memory)
 
-    if not deadline.is_over:
-        thread = threading.Thread(target=look, name="airflow-provenance-files", daemon=True)
-        thread.start()
-        thread.join(deadline.remaining_seconds)
+    _within(deadline, look)
     # A copy: the thread may still be writing when the time is up.
     done = dict(seen)
     return {ref: done.get(ref, _unseen(_NO_TIME)) for ref in paths}
 
 
-def inspect_file(path: Path, role: Role, began_at_us: int | None, deadline: Deadline) -> Content:
+def read_footers(
+    paths: Mapping[DatasetRef, Path], contents: dict[DatasetRef, Content], deadline: Deadline
+) -> dict[DatasetRef, Content]:
+    """Return the contents, with the structure of files that tell theirs at their end."""
+    footers: dict[DatasetRef, Structure] = {}
+    waiting = [ref for ref, one in contents.items() if one.digest and one.structure == _FOOTER]
+
+    def look() -> None:
+        for ref in waiting:
+            if not deadline.is_over:
+                footers[ref] = _footer(paths[ref], contents[ref])
+
+    if waiting:
+        _within(deadline, look)
+    done = dict(footers)
+    late = Structure(PARQUET, note=_NO_TIME_FOR_FOOTER)
+    return contents | {
+        ref: replace(contents[ref], structure=done.get(ref, late)) for ref in waiting
+    }
+
+
+def _within(deadline: Deadline, look: Callable[[], None]) -> None:
+    if not deadline.is_over:
+        thread = threading.Thread(target=look, name="airflow-provenance-files", daemon=True)
+        thread.start()
+        thread.join(deadline.remaining_seconds)
+
+
+def inspect_file(
+    path: Path,
+    role: Role,
+    began_at_us: int | None,
+    deadline: Deadline,
+    memory: Memory | None = None,
+) -> Content:
     """Return what the file holds now, and whether that is what the task read or wrote.
 
     An input is verified when nothing changed it since the task began. Both times of the file count:
@@ -75,44 +123,84 @@ def inspect_file(path: Path, role: Role, began_at_us: int | None, deadline: Dead
         role: whether the task read or wrote it.
         began_at_us: when the task began.
         deadline: when to stop.
+        memory: what was seen before; what is seen now is added.
     """
+    memory = {} if memory is None else memory
     try:
         # Not blocking, for a FIFO nobody writes to would hold the task here.
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         return _unseen(_reason(error))
     try:
-        return _inspect_open(fd, role, began_at_us, deadline)
+        return _inspect_open(fd, path, role, began_at_us, deadline, memory)
     except OSError as error:
         return _unseen(_reason(error))
     finally:
         os.close(fd)
 
 
-def _inspect_open(fd: int, role: Role, began_at_us: int | None, deadline: Deadline) -> Content:
+def _inspect_open(
+    fd: int, path: Path, role: Role, began_at_us: int | None, deadline: Deadline, memory: Memory
+) -> Content:
     before = os.fstat(fd)
     if not stat.S_ISREG(before.st_mode):
         kind = "a directory" if stat.S_ISDIR(before.st_mode) else "not a regular file"
         return _unseen(kind)
     size, modified_at_us = before.st_size, before.st_mtime_ns // 1000
-    digest = _digest(fd, deadline)
-    if digest is None:
+    seen = memory.get(_state(before)) or _read(fd, path, deadline)
+    if seen is None:
         return Content(False, None, size, modified_at_us, _NO_TIME)
     after = os.fstat(fd)
     if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
         return Content(False, None, size, modified_at_us, "changed while it was hashed")
+    memory[_state(before)] = seen
+    digest, structure = seen
     reason = _doubt(role, max(before.st_mtime_ns, before.st_ctime_ns) // 1000, began_at_us)
-    return Content(reason is None, digest, size, modified_at_us, reason)
+    return Content(reason is None, digest, size, modified_at_us, reason, structure)
 
 
-def _digest(fd: int, deadline: Deadline) -> str | None:
+def _state(status: os.stat_result) -> tuple[int, ...]:
+    return (
+        status.st_dev,
+        status.st_ino,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+    )
+
+
+def _read(fd: int, path: Path, deadline: Deadline) -> _Seen | None:
+    """Return digest and structure, from one pass over the file, or None when the time is up."""
+    inspector = inspector_for(path)
+    budget_seconds = deadline.remaining_seconds * _MAX_INSPECTION_SHARE
+    watched = None if inspector is None else Watched(inspector, budget_seconds)
     sha256 = hashlib.sha256()
+    head = b""
     while not deadline.is_over:
         chunk = os.read(fd, _CHUNK_BYTES)
         if not chunk:
-            return sha256.hexdigest()
+            if is_parquet(path, head):
+                return sha256.hexdigest(), _FOOTER
+            return sha256.hexdigest(), None if watched is None else watched.finish()
         sha256.update(chunk)
+        head = head or chunk[:8]
+        if watched is not None:
+            watched.feed(chunk)
     return None
+
+
+def _footer(path: Path, content: Content) -> Structure:
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if (status.st_size, status.st_mtime_ns // 1000) != (
+                content.size_bytes,
+                content.modified_at_us,
+            ):
+                return Structure(PARQUET, note="changed after it was hashed, so not looked into")
+            return read_footer(file)
+    except OSError as error:
+        return Structure(PARQUET, note=_reason(error))
 
 
 def _doubt(role: Role, changed_at_us: int, began_at_us: int | None) -> str | None:

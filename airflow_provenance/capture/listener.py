@@ -24,7 +24,7 @@ from airflow.listeners import hookimpl
 
 from airflow_provenance import settings
 from airflow_provenance.capture import hook_lineage
-from airflow_provenance.capture.files import Deadline, inspect_files
+from airflow_provenance.capture.files import Deadline, Memory, inspect_files, read_footers
 from airflow_provenance.domain.clock import SystemClock, to_us
 from airflow_provenance.domain.identity import TaskRef
 from airflow_provenance.emit import failure, notes, spool
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from airflow_provenance.capture.hook_lineage import LocalFiles
     from airflow_provenance.formats.notes import NoteState
 
 _P = ParamSpec("_P")
@@ -149,13 +150,20 @@ def _note_end(task_instance: Any, state: NoteState) -> None:
         notes.begin(noted)
     noted.ended_at_us = _us(task_instance.end_date) or _clock.now_us()
     noted.state = state
-    files = hook_lineage.local_files(task_instance.task)
-    deadline = Deadline(settings.hash_timeout_seconds())
+    _note_contents(noted, hook_lineage.local_files(task_instance.task))
+
+
+def _note_contents(noted: TaskRunNotes, files: LocalFiles) -> None:
+    read = {**files.inputs, **noted.observed.input_files}
+    written = {**files.outputs, **noted.observed.output_files}
+    only_read = {ref: path for ref, path in read.items() if ref not in written}
+    deadline, memory = Deadline(settings.hash_timeout_seconds()), Memory()
     began_at_us = noted.started_at_us
-    noted.outputs = inspect_files(files.outputs, "output", began_at_us, deadline)
-    only_read = {ref: path for ref, path in files.inputs.items() if ref not in files.outputs}
-    noted.inputs = inspect_files(only_read, "input", began_at_us, deadline)
-    for ref in files.inputs.keys() & files.outputs.keys():
+    noted.outputs = inspect_files(written, "output", began_at_us, deadline, memory)
+    noted.inputs = inspect_files(only_read, "input", began_at_us, deadline, memory)
+    noted.outputs = read_footers(written, noted.outputs, deadline)
+    noted.inputs = read_footers(only_read, noted.inputs, deadline)
+    for ref in read.keys() & written.keys():
         noted.inputs[ref] = Content(False, reason="the task wrote it too")
 
 

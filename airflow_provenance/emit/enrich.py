@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provenance.domain.clock import format_time
-from airflow_provenance.domain.identity import DatasetRef
+from airflow_provenance.emit import datasets
 from airflow_provenance.formats import facets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from airflow_provenance.emit.notes import Content, TaskRunNotes
+    from airflow_provenance.emit.notes import TaskRunNotes
 
 Event = dict[str, Any]
 
@@ -20,16 +20,22 @@ def enrich(event: Event, notes: TaskRunNotes | None) -> Event:
     """Return the event with our facets; the event given is left as it is.
 
     Every run event of a task's process names the task; those of the task's own job also carry its
-    times, state, host and trigger. Datasets whose content was noted get it, and as OpenLineage's
-    own ``version`` too, unless they have one. DAG events, which a single-process run emits from
-    the same process, are not the task's doing.
+    times, state, host and trigger, and every dataset that `observe` was told of. Datasets get what
+    was noted of them (see `datasets`), beside what the producer said. DAG events, which a
+    single-process run emits from the same process, are not the task's doing.
     """
     if notes is None or not _is_of_task(event):
         return event
     enriched = {**event, "run": _with_facets(event["run"], _run_facets(event, notes))}
-    for side, contents in (("inputs", notes.inputs), ("outputs", notes.outputs)):
-        if contents and event.get(side):
-            enriched[side] = [_with_content(dataset, contents) for dataset in event[side]]
+    inputs, outputs = event.get("inputs") or [], event.get("outputs") or []
+    if _is_own(event, notes):
+        outputs = datasets.with_observed(outputs, notes, "outputs", ())
+        inputs = datasets.with_observed(inputs, notes, "inputs", datasets.refs(outputs))
+    written = datasets.refs(outputs)
+    if inputs:
+        enriched["inputs"] = datasets.described(inputs, notes, "inputs", written)
+    if outputs:
+        enriched["outputs"] = datasets.described(outputs, notes, "outputs", written)
     return enriched
 
 
@@ -40,7 +46,7 @@ def _is_of_task(event: Event) -> bool:
 
 def _run_facets(event: Event, notes: TaskRunNotes) -> dict[str, facets.Facet]:
     added = {facets.TASK: facets.task_facet(notes.ref)}
-    if event.get("job", {}).get("name") == notes.job_name:
+    if _is_own(event, notes):
         added[facets.RUN] = facets.run_facet(
             started_at=format_time(notes.started_at_us),
             ended_at=format_time(notes.ended_at_us),
@@ -51,23 +57,8 @@ def _run_facets(event: Event, notes: TaskRunNotes) -> dict[str, facets.Facet]:
     return added
 
 
-def _with_content(dataset: Event, contents: Mapping[DatasetRef, Content]) -> Event:
-    ref = DatasetRef(str(dataset.get("namespace")), str(dataset.get("name")))
-    content = contents.get(ref)
-    if content is None:
-        return dataset
-    added = {
-        facets.CONTENT: facets.content_facet(
-            digest=content.digest,
-            size_bytes=content.size_bytes,
-            modified_at=format_time(content.modified_at_us),
-            verified=content.is_verified,
-            reason=content.reason,
-        )
-    }
-    if content.digest is not None and not (dataset.get("facets") or {}).get(facets.VERSION):
-        added[facets.VERSION] = facets.version_facet(f"sha256:{content.digest}")
-    return _with_facets(dataset, added)
+def _is_own(event: Event, notes: TaskRunNotes) -> bool:
+    return bool(event.get("job", {}).get("name") == notes.job_name)
 
 
 def _with_facets(holder: Event, added: Mapping[str, facets.Facet]) -> Event:

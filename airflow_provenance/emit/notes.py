@@ -8,8 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from airflow_provenance.emit.observed import Observations
+
 if TYPE_CHECKING:
     from airflow_provenance.domain.identity import DatasetRef, TaskRef
+    from airflow_provenance.emit.observed import Structure
     from airflow_provenance.formats.notes import NoteState
 
 
@@ -20,6 +23,7 @@ class Content:
     Attributes:
         is_verified: whether this is what the task read or wrote.
         digest: its SHA-256 in hexadecimal, or None where ``reason`` says why not.
+        structure: what its bytes mean, for a file of a known format.
     """
 
     is_verified: bool
@@ -27,6 +31,7 @@ class Content:
     size_bytes: int | None = None
     modified_at_us: int | None = None
     reason: str | None = None
+    structure: Structure | None = None
 
 
 @dataclass(slots=True)
@@ -38,6 +43,7 @@ class TaskRunNotes:
     ended_at_us: int | None = None
     state: NoteState = "RUNNING"
     hostname: str | None = None
+    observed: Observations = field(default_factory=Observations)
     consumed_asset_events: list[dict[str, Any]] | None = None
     inputs: dict[DatasetRef, Content] = field(default_factory=dict)
     outputs: dict[DatasetRef, Content] = field(default_factory=dict)

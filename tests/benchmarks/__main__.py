@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.benchmarks import ingest, trace
+from tests.benchmarks import hashing, ingest, trace
 from tests.benchmarks.rounds import machine, postgres_server, server_settings
 
 if TYPE_CHECKING:
@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 FULL = {
     "ingest": {"events": 40_000, "rounds": 5},
     "trace": {"runs": 1_000_000, "nodes": 300, "rounds": 3},
+    "hashing": {"megabytes": 1024, "rounds": 3},
 }
 QUICK = {
     "ingest": {"events": 4_000, "rounds": 1},
     "trace": {"runs": 5_000, "nodes": 30, "rounds": 1},
+    "hashing": {"megabytes": 4, "rounds": 1},
 }
 
 
@@ -40,7 +42,7 @@ def run(names: Sequence[str], sizes: dict[str, dict[str, int]]) -> dict[str, Any
             result["machine"]["postgres"] = server_settings(server)
         _say("\n".join(f"{name}: {value}" for name, value in result["machine"].items()))
         for name in names:
-            module = {"ingest": ingest, "trace": trace}[name]
+            module = {"ingest": ingest, "trace": trace, "hashing": hashing}[name]
             result[name] = module.run(server, **sizes[name])
             _say(f"\n{module.text(result[name])}")
     result["machine"]["load_average_after"] = [round(one, 2) for one in os.getloadavg()]

@@ -61,6 +61,10 @@ def test_all_benchmarks_run(
     for question in result["trace"]["questions"].values():
         assert set(question["stores"]) == stores
         assert question["edges"]["sum"] > 0
+    for name, figures in result["hashing"]["files"].items():
+        assert figures["ours_seconds"] > 0
+        assert (figures["rows"] is None) == (name == "bytes.bin")
     printed = capsys.readouterr().out
     assert "Ingest:" in printed
     assert "Trace:" in printed
+    assert "Hashing:" in printed

@@ -254,7 +254,7 @@ def copy(demo: Demo, source: Path, target: Path) -> str:
     return f"sha256:{hashlib.sha256(source.read_bytes()).hexdigest()}"
 
 
-def test_a_second_demo_in_the_same_home_succeeds_and_builds_on_the_first(demo: Demo) -> None:
+def test_a_second_demo_in_the_same_home_succeeds_and_builds_on_nothing(demo: Demo) -> None:
     earlier = {run["id"] for run in demo.tell("runs", "--dag", "flights_month")}
     again = run_demo(demo.home)
 
@@ -263,6 +263,10 @@ def test_a_second_demo_in_the_same_home_succeeds_and_builds_on_the_first(demo: D
     assert earlier < later
     assert len(later) == 2 * len(earlier)
     assert again.done.stdout.count("is what was read") == len(RAW_FILES)
+    # Each file is written anew, and says so.
+    assert "<appended>" not in again.done.stdout
+    rules = {edge["rule"] for edge in demo.tell("trace", "upstream", demo.result)["edges"]}
+    assert rules == {"wrote", "named", "observed"}
 
 
 def test_the_settings_it_leaves_are_those_it_ran_with(demo: Demo) -> None:

@@ -201,6 +201,52 @@ def test_every_version_is_the_hash_of_the_file_and_is_verified(flights: Spooled)
         assert content["verified"], content
 
 
+def test_every_table_has_its_columns_and_as_many_rows_as_it_really_has(flights: Spooled) -> None:
+    looked_into = 0
+    for task_id in TASKS:
+        event = flights.of_task(task_id, "COMPLETE")
+        for side, slot, facet in (
+            ("inputs", "inputFacets", "inputStatistics"),
+            ("outputs", "outputFacets", "outputStatistics"),
+        ):
+            for dataset in event[side]:
+                path = Path(dataset["name"])
+                statistics = dataset[slot][facet]
+                assert statistics["size"] == path.stat().st_size
+                if path.suffix != ".csv":
+                    assert "rowCount" not in statistics
+                    continue
+                with path.open(newline="") as file:
+                    columns, *rows = list(csv.reader(file))
+                assert statistics["rowCount"] == len(rows)
+                assert dataset["facets"]["schema"]["fields"] == [{"name": one} for one in columns]
+                looked_into += 1
+    assert looked_into == 7
+
+
+def test_what_a_task_writes_replaces_what_was_there(flights: Spooled) -> None:
+    for task_id in TASKS:
+        event = flights.of_task(task_id, "COMPLETE")
+        for dataset in event["outputs"]:
+            lifecycle = dataset["facets"]["lifecycleStateChange"]
+            assert lifecycle["lifecycleStateChange"] == "OVERWRITE"
+        assert not any("lifecycleStateChange" in one["facets"] for one in event["inputs"])
+
+
+def test_a_check_is_told_of_what_the_task_wrote(flights: Spooled) -> None:
+    (enriched,) = flights.of_task("validate_and_enrich", "COMPLETE")["outputs"]
+
+    assert enriched["facets"]["dataQualityAssertions"]["assertions"] == [
+        {
+            "assertion": "dest_has_airport",
+            "success": False,
+            "column": "dest",
+            "severity": "warn",
+            "params": {"failedRows": 680},
+        }
+    ]
+
+
 def test_a_task_names_its_try_and_airflows_own_times(flights: Spooled) -> None:
     event = flights.of_task("ingest", "COMPLETE")
     task, run = (event["run"]["facets"][name] for name in (facets.TASK, facets.RUN))
@@ -289,6 +335,33 @@ def test_the_files_of_one_task_do_not_leak_into_the_next(airflow: Airflow) -> No
     }
     (declared,) = spooled.of_task("declares", "COMPLETE")["outputs"]
     assert declared["facets"][facets.CONTENT]["digest"] == hashlib.sha256(b"declared").hexdigest()
+
+
+def test_what_a_task_says_is_told_and_what_it_says_badly_is_a_warning(airflow: Airflow) -> None:
+    spool_dir = airflow.home / "spool-observes"
+    done = airflow.run("dags", "test", "observes", AIRFLOW__PROVENANCE__SPOOL_DIR=str(spool_dir))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    event = read_spool(spool_dir, airflow.home).of_task("says", "COMPLETE")
+    inputs = {(one["namespace"], one["name"]): one for one in event["inputs"]}
+    outputs = {(one["namespace"], one["name"]): one for one in event["outputs"]}
+    assert set(inputs) == {("s3://raw", "flights.csv"), ("postgres://db:5432", "air/public/dest")}
+    assert set(outputs) == {("file", f"{airflow.home}/data/said.csv")}
+    read, written = inputs["s3://raw", "flights.csv"], outputs["file", event["outputs"][0]["name"]]
+    assert read["facets"]["version"]["datasetVersion"] == "etag-1"
+    assert read["inputFacets"]["inputStatistics"]["rowCount"] == 2
+    assert written["facets"][facets.PARTITION]["key"] == "2013-01"
+    assert written["outputFacets"]["outputStatistics"] == {
+        **written["outputFacets"]["outputStatistics"],
+        "rowCount": 1,
+        "size": len("carrier\nUA\n"),
+    }
+    validate = openlineage_validator()
+    assert validate is None or validate(event) == []
+    said = [line for line in (done.stdout + done.stderr).splitlines() if "Provenance:" in line]
+    assert len(said) == 1, said
+    assert "'nowhere' is no URI" in said[0]
+    assert "The task is not affected" in said[0]
 
 
 def assert_harmless(done: subprocess.CompletedProcess[str], *words: str) -> None:

@@ -137,12 +137,12 @@ def test_a_pipe_that_nobody_writes_to_does_not_hold_the_task(tmp_path: Path) -> 
 def test_a_file_that_changes_while_it_is_hashed_has_no_digest(
     flights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def digest(fd: int, deadline: Deadline) -> str:
-        with flights.open("ab") as file:
+    def read(fd: int, path: Path, deadline: Deadline) -> tuple[str, None]:
+        with path.open("ab") as file:
             file.write(b"x")
-        return "ab" * 32
+        return "ab" * 32, None
 
-    monkeypatch.setattr(files, "_digest", digest)
+    monkeypatch.setattr(files, "_read", read)
 
     content = look(flights)
 

@@ -48,6 +48,8 @@ _SCHEMA_NAMES: Final = {
     CONTENT: "AirflowProvenanceContentDatasetFacet",
     PARTITION: "AirflowProvenancePartitionDatasetFacet",
 }
+# 1-1-0: format, columnCount and note.
+_NEWER_VERSIONS: Final = {CONTENT: "1-1-0"}
 FACET_NAMES: Final = tuple(_SCHEMA_NAMES)
 _VERSION_SCHEMA_URL: Final = (
     "https://openlineage.io/spec/facets/1-0-1/DatasetVersionDatasetFacet.json"
@@ -60,7 +62,8 @@ PRODUCER: Final = f"urn:airflow-provenance:{__version__}"
 
 def schema_id(name: str) -> str:
     """Return the ``$id`` of the schema of one of our facets."""
-    return f"urn:airflow-provenance:facets:1-0-0:{_SCHEMA_NAMES[name]}"
+    version = _NEWER_VERSIONS.get(name, "1-0-0")
+    return f"urn:airflow-provenance:facets:{version}:{_SCHEMA_NAMES[name]}"
 
 
 def schema_url(name: str) -> str:
@@ -126,10 +129,14 @@ def content_facet(
     modified_at: str | None = None,
     verified: bool,
     reason: str | None = None,
+    format_: str | None = None,
+    column_count: int | None = None,
+    note: str | None = None,
 ) -> Facet:
     """Return `CONTENT`: the digest of the content, or the reason why there is none.
 
-    ``verified`` is a claim: this content is what the run read or wrote.
+    ``verified`` is a claim: this content is what the run read or wrote. ``note`` says why columns
+    or rows are not known.
     """
     return _facet(
         CONTENT,
@@ -139,6 +146,9 @@ def content_facet(
         modifiedAt=modified_at,
         verified=verified,
         reason=reason,
+        format=format_,
+        columnCount=column_count,
+        note=note,
     )
 
 

@@ -1,0 +1,171 @@
+"""What is known of the datasets of an event, as facets of theirs. Pure.
+
+What the producer of the event said stays; `observe` comes before what was seen in a file.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow_provenance.domain.clock import format_time
+from airflow_provenance.domain.identity import DatasetRef
+from airflow_provenance.emit.observed import Observation
+from airflow_provenance.formats import facets
+from airflow_provenance.formats.facets import standard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from airflow_provenance.emit.notes import Content, TaskRunNotes
+    from airflow_provenance.emit.observed import Check
+    from airflow_provenance.formats.facets import Facet
+
+Side = Literal["inputs", "outputs"]
+_Dataset = dict[str, Any]
+_NOTHING = Observation()
+
+
+def with_observed(
+    datasets: list[_Dataset], notes: TaskRunNotes, side: Side, written: Iterable[DatasetRef]
+) -> list[_Dataset]:
+    """Return the datasets, and after them those that only `observe` told of, without facets.
+
+    Args:
+        datasets: of one side of an event.
+        notes: what is known.
+        side: which side.
+        written: outputs of the event, where they are known.
+    """
+    known, outputs = set(refs(datasets)), set(written)
+    told = [ref for ref, _ in getattr(notes.observed, side)]
+    if side == "inputs":  # who checks a dataset that it did not write has read it
+        told += [ref for ref in notes.observed.checks if ref not in outputs]
+    return datasets + [
+        {"namespace": ref.namespace, "name": ref.name}
+        for ref in dict.fromkeys(told)
+        if ref not in known
+    ]
+
+
+def described(
+    datasets: list[_Dataset], notes: TaskRunNotes, side: Side, written: Iterable[DatasetRef]
+) -> list[_Dataset]:
+    """Return the datasets with their facets; one for each partition that was observed.
+
+    Args:
+        datasets: of one side of an event.
+        notes: what is known.
+        side: which side.
+        written: outputs of the event; their checks stand there, not at the inputs.
+    """
+    written = set(written)
+    return [found for one in datasets for found in _described(one, notes, side, written)]
+
+
+def refs(datasets: list[_Dataset]) -> list[DatasetRef]:
+    """Return which datasets these are."""
+    return [_ref(one) for one in datasets]
+
+
+def _described(
+    dataset: _Dataset, notes: TaskRunNotes, side: Side, written: set[DatasetRef]
+) -> Iterator[_Dataset]:
+    ref = _ref(dataset)
+    content: Content | None = getattr(notes, side).get(ref)
+    observed: dict[tuple[DatasetRef, str | None], Observation] = getattr(notes.observed, side)
+    of_dataset = [one for (observed_ref, _), one in observed.items() if observed_ref == ref]
+    partition = _there(dataset, "facets").get(facets.PARTITION)
+    matching = [one for one in of_dataset if partition is None or one.partition == partition["key"]]
+    checks = notes.observed.checks.get(ref, {}) if side == "outputs" or ref not in written else {}
+    for observation in matching or [_NOTHING]:
+        added, of_role = _facets(side, content, observation, is_whole=len(of_dataset) < 2)
+        found = {**dataset, "facets": {**added, **_there(dataset, "facets")}}
+        if content is not None:
+            found["facets"][facets.CONTENT] = _content_facet(content)
+        role_slot = "inputFacets" if side == "inputs" else "outputFacets"
+        if of_role:
+            found[role_slot] = {**of_role, **_there(dataset, role_slot)}
+        if checks:
+            # The standard has no such facet for outputs, and consumers look for it here.
+            slot = "inputFacets" if side == "inputs" else "facets"
+            found[slot] = _with_checks(_there(found, slot), checks.values())
+        yield found if found["facets"] or "facets" in dataset else _without_facets(found)
+
+
+def _facets(
+    side: Side, content: Content | None, said: Observation, *, is_whole: bool
+) -> tuple[dict[str, Facet], dict[str, Facet]]:
+    """Return facets of the dataset, and of its role."""
+    structure = content.structure if content is not None else None
+    columns = said.columns or (structure.columns if structure is not None else ())
+    rows, size = said.rows, None
+    # A content that may not be what the task read or wrote says nothing of how much that was.
+    if content is not None and content.is_verified and is_whole:
+        size = content.size_bytes
+        rows = structure.rows if rows is None and structure is not None else rows
+    added: dict[str, Facet] = {}
+    if columns:
+        added[standard.SCHEMA] = standard.schema_facet(columns)
+    if said.partition is not None:
+        added[facets.PARTITION] = facets.partition_facet(said.partition)
+    if said.replaces:
+        added[standard.LIFECYCLE] = standard.overwritten_facet()
+    if said.version is not None:
+        added[facets.VERSION] = facets.version_facet(said.version)
+    elif content is not None and content.digest is not None:
+        added[facets.VERSION] = facets.version_facet(f"sha256:{content.digest}")
+    if rows is None and size is None:
+        return added, {}
+    if side == "inputs":
+        of_role = standard.statistics_facet(standard.INPUT_STATISTICS, rows, size)
+        return added, {standard.INPUT_STATISTICS: of_role}
+    of_role = standard.statistics_facet(standard.OUTPUT_STATISTICS, rows, size)
+    return added, {standard.OUTPUT_STATISTICS: of_role}
+
+
+def _content_facet(content: Content) -> Facet:
+    structure = content.structure
+    return facets.content_facet(
+        digest=content.digest,
+        size_bytes=content.size_bytes,
+        modified_at=format_time(content.modified_at_us),
+        verified=content.is_verified,
+        reason=content.reason,
+        format_=None if structure is None else structure.format,
+        column_count=None if structure is None else structure.column_count,
+        note=None if structure is None else structure.note,
+    )
+
+
+def _with_checks(there: dict[str, Any], checks: Iterable[Check]) -> dict[str, Any]:
+    ours = [
+        standard.assertion(
+            check.name,
+            success=check.is_passed,
+            column=check.column,
+            severity=check.severity,
+            failed_rows=check.failed_rows,
+        )
+        for check in checks
+    ]
+    facet = there.get(standard.ASSERTIONS)
+    if facet is None:
+        return {**there, standard.ASSERTIONS: standard.assertions_facet(ours)}
+    theirs = facet.get("assertions") if isinstance(facet, dict) else None
+    if not isinstance(theirs, list):
+        return there
+    new = [one for one in ours if one not in theirs]
+    return {**there, standard.ASSERTIONS: {**facet, "assertions": [*theirs, *new]}}
+
+
+def _there(dataset: _Dataset, slot: str) -> dict[str, Any]:
+    """Return what is there already; a facet that is null is none."""
+    return {name: facet for name, facet in (dataset.get(slot) or {}).items() if facet is not None}
+
+
+def _without_facets(dataset: _Dataset) -> _Dataset:
+    return {name: value for name, value in dataset.items() if name != "facets"}
+
+
+def _ref(dataset: _Dataset) -> DatasetRef:
+    return DatasetRef(str(dataset.get("namespace")), str(dataset.get("name")))

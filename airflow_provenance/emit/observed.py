@@ -1,0 +1,80 @@
+"""What is said of datasets, beside their content: by `observe`, and by looking into files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from airflow_provenance.domain.identity import DatasetRef
+
+# A schema of more columns is cut here: all the events of a task carry it.
+MOST_COLUMNS = 1000
+
+
+class Column(NamedTuple):
+    """A column; without type where the data does not say it."""
+
+    name: str
+    type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """What the bytes of a file mean.
+
+    Attributes:
+        format: ``csv``, ``jsonl`` or ``parquet``.
+        columns: at most `MOST_COLUMNS`.
+        column_count: how many there are.
+        rows: records, without the header.
+        note: why something of this is missing.
+    """
+
+    format: str
+    columns: tuple[Column, ...] = ()
+    column_count: int | None = None
+    rows: int | None = None
+    note: str | None = None
+
+
+@dataclass(slots=True)
+class Observation:
+    """What the task itself says of a dataset, or of one partition, that it read or wrote."""
+
+    partition: str | None = None
+    version: str | None = None
+    rows: int | None = None
+    columns: tuple[Column, ...] = ()
+    replaces: bool = False
+
+
+class Check(NamedTuple):
+    """The outcome of a quality check."""
+
+    name: str
+    is_passed: bool
+    column: str | None = None
+    failed_rows: int | None = None
+    severity: str = "error"
+
+
+@dataclass(slots=True)
+class Observations:
+    """All that `observe` was told by one task.
+
+    Attributes:
+        inputs, outputs: by dataset and partition.
+        input_files, output_files: those of them that are local files.
+        checks: the last of each name and column.
+        complaints: what was said of bad arguments, so that a loop says it once.
+    """
+
+    inputs: dict[tuple[DatasetRef, str | None], Observation] = field(default_factory=dict)
+    outputs: dict[tuple[DatasetRef, str | None], Observation] = field(default_factory=dict)
+    input_files: dict[DatasetRef, Path] = field(default_factory=dict)
+    output_files: dict[DatasetRef, Path] = field(default_factory=dict)
+    checks: dict[DatasetRef, dict[tuple[str, str | None], Check]] = field(default_factory=dict)
+    complaints: set[str] = field(default_factory=set)

@@ -1,0 +1,82 @@
+"""OpenLineage's own dataset facets that we add where the producer gave none.
+
+Columns, checks and the like come as plain values: this knows the standard's form, nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+from airflow_provenance.formats.facets import PRODUCER, Facet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SCHEMA: Final = "schema"
+LIFECYCLE: Final = "lifecycleStateChange"
+ASSERTIONS: Final = "dataQualityAssertions"
+INPUT_STATISTICS: Final = "inputStatistics"
+OUTPUT_STATISTICS: Final = "outputStatistics"
+
+_SPEC: Final = "https://openlineage.io/spec/facets"
+_SCHEMA_URLS: Final = {
+    SCHEMA: f"{_SPEC}/1-2-0/SchemaDatasetFacet.json#/$defs/SchemaDatasetFacet",
+    LIFECYCLE: (
+        f"{_SPEC}/1-0-1/LifecycleStateChangeDatasetFacet.json"
+        "#/$defs/LifecycleStateChangeDatasetFacet"
+    ),
+    ASSERTIONS: (
+        f"{_SPEC}/1-1-0/DataQualityAssertionsDatasetFacet.json"
+        "#/$defs/DataQualityAssertionsDatasetFacet"
+    ),
+    INPUT_STATISTICS: (
+        f"{_SPEC}/1-0-0/InputStatisticsInputDatasetFacet.json"
+        "#/$defs/InputStatisticsInputDatasetFacet"
+    ),
+    OUTPUT_STATISTICS: (
+        f"{_SPEC}/1-0-2/OutputStatisticsOutputDatasetFacet.json"
+        "#/$defs/OutputStatisticsOutputDatasetFacet"
+    ),
+}
+
+
+def schema_facet(columns: Iterable[tuple[str, str | None]]) -> Facet:
+    """Return the columns, each a name and a type or None."""
+    fields = [
+        {"name": name} if type_ is None else {"name": name, "type": type_}
+        for name, type_ in columns
+    ]
+    return _facet(SCHEMA, fields=fields)
+
+
+def statistics_facet(
+    name: Literal["inputStatistics", "outputStatistics"], rows: int | None, size_bytes: int | None
+) -> Facet:
+    """Return how much was read or written; what is None is not known."""
+    return _facet(name, rowCount=rows, size=size_bytes)
+
+
+def overwritten_facet() -> Facet:
+    """Return that what was there before is gone."""
+    return _facet(LIFECYCLE, lifecycleStateChange="OVERWRITE")
+
+
+def assertions_facet(assertions: Iterable[Facet]) -> Facet:
+    """Return the outcomes of checks, each made by `assertion`."""
+    return _facet(ASSERTIONS, assertions=[*assertions])
+
+
+def assertion(
+    name: str, *, success: bool, column: str | None, severity: str, failed_rows: int | None
+) -> Facet:
+    """Return the outcome of one check."""
+    params = None if failed_rows is None else {"failedRows": failed_rows}
+    return _known(assertion=name, success=success, column=column, severity=severity, params=params)
+
+
+def _facet(name: str, **members: object) -> Facet:
+    return {"_producer": PRODUCER, "_schemaURL": _SCHEMA_URLS[name], **_known(**members)}
+
+
+def _known(**members: object) -> Facet:
+    return {key: value for key, value in members.items() if value is not None}
