@@ -5,6 +5,8 @@ transport; in the scheduler and the API server it writes note lines to the spool
 never sends: the official OpenLineage provider stays the only producer of task events.
 
 `hook_lineage` says which local files a task declared or touched, `files` looks at their content.
+`manifest` says with which code, environment and parameters a task runs, with the help of `git` and
+`installed`.
 """
 
 from __future__ import annotations
