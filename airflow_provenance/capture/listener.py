@@ -3,7 +3,7 @@
 ===================  ==========================  ================================================
 process              hook                        what is noted
 ===================  ==========================  ================================================
-task                 running                     who runs, since when, where, triggered by what
+task                 running                     who runs, since when, where, why, its manifest
 task                 success, failed, skipped    how and when it ended, content of local files
 scheduler            failed                      a task that was lost: a ``task_run`` line
 scheduler            DAG run                     a ``dag_run`` line
@@ -25,6 +25,7 @@ from airflow.listeners import hookimpl
 from airflow_provenance import settings
 from airflow_provenance.capture import hook_lineage
 from airflow_provenance.capture.files import Deadline, Memory, inspect_files, read_footers
+from airflow_provenance.capture.manifest import manifest_of
 from airflow_provenance.domain.clock import SystemClock, to_us
 from airflow_provenance.domain.identity import TaskRef
 from airflow_provenance.emit import failure, notes, spool
@@ -84,6 +85,7 @@ def on_task_instance_running(previous_state: Any, task_instance: Any) -> None:  
             started_at_us=_us(task_instance.start_date),
             hostname=getattr(task_instance, "hostname", None) or None,
             consumed_asset_events=_consumed_asset_events(task_instance),
+            manifest=manifest_of(task_instance),
         )
     )
     spool.open_own()

@@ -25,6 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser with every command; each command's is its ``function`` default."""
     # Imported here, so that `airflow_provenance.cli` stays cheap to import for Airflow.
     from airflow_provenance.cli import (
+        compare,
         database,
         demo,
         doctor,
@@ -42,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"airflow-provenance {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (demo, init, doctor, database, ingest, events, quarantine, runs, trace):
+    for module in (demo, init, doctor, database, ingest, events, quarantine, runs, trace, compare):
         module.register(commands)
     return parser
 

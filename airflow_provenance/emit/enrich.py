@@ -11,7 +11,7 @@ from airflow_provenance.formats import facets
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from airflow_provenance.emit.notes import TaskRunNotes
+    from airflow_provenance.emit.notes import ManifestNotes, TaskRunNotes
 
 Event = dict[str, Any]
 
@@ -20,8 +20,8 @@ def enrich(event: Event, notes: TaskRunNotes | None) -> Event:
     """Return the event with our facets; the event given is left as it is.
 
     Every run event of a task's process names the task; those of the task's own job also carry its
-    times, state, host and trigger, and every dataset that `observe` was told of. Datasets get what
-    was noted of them (see `datasets`), beside what the producer said. DAG events, which a
+    times, state, host, trigger and manifest, and every dataset that `observe` was told of. Datasets
+    get what was noted of them (see `datasets`), beside what the producer said. DAG events, which a
     single-process run emits from the same process, are not the task's doing.
     """
     if notes is None or not _is_of_task(event):
@@ -54,11 +54,40 @@ def _run_facets(event: Event, notes: TaskRunNotes) -> dict[str, facets.Facet]:
             hostname=notes.hostname,
             consumed_asset_events=notes.consumed_asset_events,
         )
+        if notes.manifest is not None:
+            # The list is long, and one event of a run is enough for it.
+            added[facets.MANIFEST] = _manifest(notes.manifest, event.get("eventType") == "START")
     return added
 
 
 def _is_own(event: Event, notes: TaskRunNotes) -> bool:
     return bool(event.get("job", {}).get("name") == notes.job_name)
+
+
+def _manifest(noted: ManifestNotes, with_dependencies: bool) -> facets.Facet:
+    return facets.manifest_facet(
+        {
+            "code": noted.code,
+            "environment": noted.environment,
+            "parameters": noted.parameters,
+            "placement": noted.placement,
+        },
+        noted.absent,
+        noted.dependencies if with_dependencies else None,
+    )
+
+
+def seal(event: Event) -> Event:
+    """Return a redacted event with the hash of its manifest over what redaction has left.
+
+    A hash over the values as they were would let a reader guess a short secret until it fits.
+    """
+    run = event.get("run") or {}
+    manifest = (run.get("facets") or {}).get(facets.MANIFEST)
+    if not isinstance(manifest, dict):
+        return event
+    sealed = {**manifest, "hash": facets.manifest_hash(manifest)}
+    return {**event, "run": _with_facets(run, {facets.MANIFEST: sealed})}
 
 
 def _with_facets(holder: Event, added: Mapping[str, facets.Facet]) -> Event:

@@ -35,6 +35,23 @@ class Content:
 
 
 @dataclass(slots=True)
+class ManifestNotes:
+    """What made a task run what it is, in groups; see `capture.manifest`.
+
+    Attributes:
+        absent: for what is not known, or not whole, by its path: the reason.
+        dependencies: ``name==version`` of everything that is installed.
+    """
+
+    code: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+    parameters: dict[str, Any] = field(default_factory=dict)
+    placement: dict[str, Any] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
+    dependencies: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
 class TaskRunNotes:
     """What is known of one try of a task, so far."""
 
@@ -47,6 +64,7 @@ class TaskRunNotes:
     consumed_asset_events: list[dict[str, Any]] | None = None
     inputs: dict[DatasetRef, Content] = field(default_factory=dict)
     outputs: dict[DatasetRef, Content] = field(default_factory=dict)
+    manifest: ManifestNotes | None = field(default=None, compare=False)
 
     @property
     def job_name(self) -> str:

@@ -182,6 +182,17 @@ class Redactor:
         walk = _Walk(words, self._patterns, known.values)
         return Redacted(walk.members(event, by_column=False), walk.changed)
 
+    def redact_foreign(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Return a user's own values without secrets.
+
+        No member's name exempts its text here: a user's ``producer`` or ``fields`` is not
+        OpenLineage's.
+        """
+        known = airflow_secrets()
+        words = (*self._words, *_plain_words(known.words))
+        walk = _Walk(words, self._patterns, known.values, is_openlineage=False)
+        return walk.members(values, by_column=False)
+
 
 def airflow_secrets() -> KnownSecrets:
     """Return what Airflow's secrets maskers know; its core and its SDK each have one.
@@ -211,8 +222,14 @@ class _Walk:
         words: tuple[str, ...],
         patterns: tuple[re.Pattern[str], ...],
         known: tuple[re.Pattern[str], ...],
+        *,
+        is_openlineage: bool = True,
     ) -> None:
         self._words, self._patterns, self._known = words, patterns, known
+        nothing: frozenset[str] = frozenset()
+        self._formal = _FORMAL if is_openlineage else nothing
+        self._by_column = _BY_COLUMN if is_openlineage else nothing
+        self._identities = _IDENTITIES if is_openlineage else nothing
         self.changed = 0
 
     def members(self, holder: dict[Any, Any], *, by_column: bool) -> dict[str, Any]:
@@ -222,7 +239,7 @@ class _Walk:
             name = str(key)
             if len(name) >= _MIN_SECRET_KEY or not name.isidentifier():
                 name = self._text(name, "")
-            if name in _FORMAL:
+            if name in self._formal:
                 redacted[name] = value
             elif by_column and isinstance(value, dict):
                 redacted[name] = self.members(value, by_column=False)
@@ -236,7 +253,7 @@ class _Walk:
         if isinstance(value, str):
             return self._text(value, name)
         if isinstance(value, dict):
-            return self.members(value, by_column=name in _BY_COLUMN)
+            return self.members(value, by_column=name in self._by_column)
         if isinstance(value, (list, tuple, set)):
             return [self._value(item, name) for item in value]
         return value
@@ -248,7 +265,7 @@ class _Walk:
             return MASK
         if isinstance(value, dict):
             return {
-                str(key): item if key in _FORMAL else self._blank(item)
+                str(key): item if key in self._formal else self._blank(item)
                 for key, item in value.items()
             }
         if isinstance(value, (list, tuple, set)):
@@ -256,7 +273,7 @@ class _Walk:
         return value
 
     def _text(self, text: str, name: str) -> str:
-        is_identity = name in _IDENTITIES
+        is_identity = name in self._identities
         if _is_formatted(text):
             return text
         redacted = text

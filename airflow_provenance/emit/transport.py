@@ -15,7 +15,7 @@ from openlineage.client.transport.transport import Config, Transport
 
 from airflow_provenance import settings
 from airflow_provenance.emit import failure, notes, spool
-from airflow_provenance.emit.enrich import enrich
+from airflow_provenance.emit.enrich import enrich, seal
 from airflow_provenance.emit.left_out import leave_out_large_facets
 from airflow_provenance.emit.redact import Redactor
 from airflow_provenance.errors import SettingsError
@@ -63,6 +63,7 @@ def prepare(event: dict[str, Any]) -> bytes:
     redacted, changed = redactor.redact(enrich(event, notes.current()))
     if changed:
         _log.debug("Redacted %d texts of an event of job %s", changed, redacted.get("job"))
+    redacted = seal(redacted)
     payload = _to_json(redacted)
     limit = settings.max_facet_bytes()
     # No facet is larger than its event, so most events need no closer look.

@@ -167,6 +167,10 @@ VERSION_KEYS = {
     *("ended_at", "first_seen_at", "verified"),
 }
 TOLD_KEYS = RUN_KEYS | {"inputs", "outputs", "tries", "children", "error", "facet_names"}
+COMPARE_KEYS = {
+    *("differs", "left", "right", "manifest_hashes", "manifest", "dependencies"),
+    *("inputs", "outputs", "state", "duration_seconds", "remarks"),
+}
 TRACE_KEYS = {"direction", "roots", "runs", "versions", "edges"}
 QUERIES: dict[str, set[str]] = {
     "db check": {"ok", "counts"},
@@ -178,6 +182,7 @@ QUERIES: dict[str, set[str]] = {
     "runs --job weekly --state COMPLETE --since 2026-01-01T00:00:00Z": RUN_KEYS,
     "run 1": TOLD_KEYS,
     "run 1 --facets": TOLD_KEYS | {"facets"},
+    "compare 1 2": COMPARE_KEYS,
     "trace upstream run:4": TRACE_KEYS,
     "trace downstream dataset:file//data/raw.csv": TRACE_KEYS,
     "trace upstream dataset:file/weekly --depth 1": TRACE_KEYS,
@@ -255,6 +260,35 @@ def test_a_run_tells_what_it_read_and_wrote_and_by_which_rule(told: Cli) -> None
     assert [version["content_id"] for version in read["versions"]] == [HASHES["b"]]
     assert (written["content_id"], written["writer_run"]) == (HASHES["c"], answer["id"])
     assert answer["key"] == ["task", "shop", "etl", "manual__1", "daily", -1, 1]
+
+
+def test_a_comparison_tells_the_data_that_differed(told: Cli) -> None:
+    answer = told("compare", uuid(1), uuid(2), "--json").json
+
+    datasets = {
+        side: {one["dataset"]["name"]: (one["left"], one["right"]) for one in answer[side]}
+        for side in ("inputs", "outputs")
+    }
+    assert answer["differs"]
+    assert datasets == {
+        "inputs": {
+            "/data/raw.csv": ([HASHES["a"]], None),
+            "/data/orders.csv": (None, [HASHES["b"]]),
+        },
+        "outputs": {
+            "/data/orders.csv": ([HASHES["b"]], None),
+            "daily": (None, [HASHES["c"]]),
+        },
+    }
+    said = told("compare", uuid(1), uuid(2)).out
+    assert f"file/daily: (not at all) -> {HASHES['c']}" in said
+    assert "has no manifest" in said
+
+
+def test_a_run_does_not_differ_from_itself(told: Cli) -> None:
+    answer = told("compare", uuid(1), uuid(1)).out
+
+    assert "Nothing that could be compared differed." in answer
 
 
 def test_doctor_says_what_to_do_until_all_is_well(
@@ -537,6 +571,7 @@ ERRORS = {
     "run 99999999999999999999999": "no run is named",
     "run manual__1": "2 runs are named 'manual__1': name one by number: 1, 2",
     "events --run nobody": "no run is named 'nobody'",
+    "compare nobody nobody": "no run is named 'nobody'",
     "trace upstream run:nobody": "no run is named 'nobody'",
     "trace upstream dataset:nobody": "no dataset is named 'nobody'",
     "trace upstream dataset:weekly@nobody": "no version of file/weekly match 'nobody'",

@@ -23,6 +23,14 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             facets.asset_event("d", "r", None, None),
         ],
     ),
+    facets.MANIFEST: facets.manifest_facet(
+        {
+            "code": {"dagId": "d", "git": {"commit": "ab" * 20, "dirty": False}},
+            "placement": {"mapIndex": -1, "tryNumber": 1, "pid": 7},
+        },
+        {"code.dagFile": "the DAG file is not in its bundle"},
+        ["a==1"],
+    ),
     facets.TRUNCATED: facets.truncated_facet(
         [{"path": "$.run.facets.x", "sizeBytes": 9, "sha256": "ab" * 32}]
     ),
@@ -66,6 +74,8 @@ def test_members_that_are_not_known_are_absent() -> None:
         (facets.TASK, "taskId", None),
         (facets.RUN, "state", "DONE"),
         (facets.RUN, "startedAt", "yesterday"),
+        (facets.MANIFEST, "hash", "ABC"),
+        (facets.MANIFEST, "code", None),
         (facets.CONTENT, "digest", "ABC"),
         (facets.CONTENT, "verified", None),
         (facets.CONTENT, "sizeBytes", -1),
@@ -98,6 +108,16 @@ def test_the_schemas_are_as_published() -> None:
             "hostname",
             "startedAt",
             "state",
+        ],
+        "airflowProvenance_manifest": [
+            "absent",
+            "code",
+            "dependencies",
+            "environment",
+            "hash",
+            "parameters",
+            "placement",
+            "volatile",
         ],
         "airflowProvenance_truncated": ["facets"],
         "airflowProvenance_content": [

@@ -3,6 +3,7 @@
 ====================================  =========  ==================================================
 ``airflowProvenance_task``            run        the task process that emitted the event
 ``airflowProvenance_run``             run        start, end, state, host and trigger of the task run
+``airflowProvenance_manifest``        run        code, environment and parameters, and their hash
 ``airflowProvenance_truncated``       run        facets left out because they were too large
 ``airflowProvenance_content``         dataset    digest, size and time of the content that was seen
 ``airflowProvenance_partition``       dataset    which partition of the dataset was read or written
@@ -20,6 +21,7 @@ the wheel, so that validating needs no network (`load_schema`).
 
 from __future__ import annotations
 
+import hashlib
 import json
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
@@ -27,12 +29,13 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow_provenance import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow_provenance.domain.identity import TaskRef
 
 TASK: Final = "airflowProvenance_task"
 RUN: Final = "airflowProvenance_run"
+MANIFEST: Final = "airflowProvenance_manifest"
 TRUNCATED: Final = "airflowProvenance_truncated"
 CONTENT: Final = "airflowProvenance_content"
 PARTITION: Final = "airflowProvenance_partition"
@@ -44,6 +47,7 @@ Facet = dict[str, Any]
 _SCHEMA_NAMES: Final = {
     TASK: "AirflowProvenanceTaskRunFacet",
     RUN: "AirflowProvenanceRunFacet",
+    MANIFEST: "AirflowProvenanceManifestRunFacet",
     TRUNCATED: "AirflowProvenanceTruncatedRunFacet",
     CONTENT: "AirflowProvenanceContentDatasetFacet",
     PARTITION: "AirflowProvenancePartitionDatasetFacet",
@@ -115,6 +119,43 @@ def asset_event(
     """Return one entry of ``consumedAssetEvents``: who wrote the asset."""
     entry = {"dagId": dag_id, "runId": run_id, "taskId": task_id, "mapIndex": map_index}
     return {key: value for key, value in entry.items() if value is not None}
+
+
+_VOLATILE: Final = ("placement",)
+_GROUPS: Final = ("code", "environment", "parameters", "placement")
+
+
+def manifest_facet(
+    groups: Mapping[str, Mapping[str, Any]],
+    absent: Mapping[str, str],
+    dependencies: Sequence[str] | None = None,
+) -> Facet:
+    """Return `MANIFEST`: what made the run what it is, in groups, with its hash.
+
+    Args:
+        groups: ``code``, ``environment``, ``parameters`` and ``placement``.
+        absent: for what is not known, or not whole, the reason.
+        dependencies: ``name==version`` each; for one event of a run only, since it is long.
+    """
+    members = {name: dict(groups.get(name, {})) for name in _GROUPS}
+    facet = _facet(
+        MANIFEST,
+        **members,
+        volatile=[*_VOLATILE],
+        absent=dict(absent) or None,
+        dependencies=None if dependencies is None else [*dependencies],
+    )
+    return {**facet, "hash": manifest_hash(facet)}
+
+
+def manifest_hash(facet: Facet) -> str:
+    """Return the SHA-256 of the groups that are not volatile, as compact JSON with sorted keys.
+
+    The same for a facet as it was emitted and as it was stored.
+    """
+    hashed = {name: facet.get(name) for name in _GROUPS if name not in _VOLATILE}
+    text = json.dumps(hashed, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def truncated_facet(left_out: Sequence[dict[str, Any]]) -> Facet:
