@@ -68,7 +68,8 @@ class LineCounter:
             return
         self._count += text.count(b"\n")
         joined = self._tail[-2:] + text if self._tail != b"x" else text
-        if b"\n\n" in joined or b"\n\r\n" in joined:
+        # CR first: one byte is looked for many times as fast as three.
+        if b"\n\n" in joined or (b"\r" in joined and b"\n\r\n" in joined):
             self._count -= len(_BLANK_LINE.findall(joined))
         self._tail = next((end for end in (b"\n\r", b"\n") if joined.endswith(end)), b"x")
 

@@ -22,8 +22,8 @@ from airflow_provenance.emit.observed import Column, Structure
 
 _MOST_HEADER_BYTES = 4 << 20
 _DELIMITERS = ",;\t|"
-# What may stand before a quote that begins a field.
-_BEFORE_QUOTE = frozenset(f"{_DELIMITERS}\n\r".encode())
+# What may stand before a quote that begins a field; nothing at all, before one that was doubled.
+_BEFORE_QUOTE = frozenset([b"", *(one.encode() for one in f"{_DELIMITERS}\n\r")])
 _HEADER = re.compile(rb'(?:[^"\r\n]++|"[^"]*+")*+(?:\r?\n)')
 _QUOTED = re.compile(rb'"[^"]*+"')
 
@@ -108,7 +108,6 @@ class _RecordCounter:
             before_quotes = [bytes([self._last]), *before_quotes[1:]]
             # A quote that was doubled lies on both sides of the chunk's edge.
             before_quotes = before_quotes[1:] if self._last == ord('"') else before_quotes
-        # None at all before a quote: it was doubled.
-        if any(part and part[-1] not in _BEFORE_QUOTE for part in before_quotes):
+        if not {part[-1:] for part in before_quotes} <= _BEFORE_QUOTE:
             raise Unreadable("quotes stand inside fields, so its rows are not counted")
         return b'"' * began_in_quotes + b'"'.join(outside) + b'"' * self._in_quotes
