@@ -211,7 +211,7 @@ def test_an_airflow_home_of_the_user_is_refused(demo: Demo, tmp_path: Path) -> N
 
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert "airflow.cfg is not the demo's: name another folder as --home" in line
+    assert "is another Airflow's home: name another folder as --home" in line
     assert config.read_text() == "[core]\nfernet_key = mine\n"
 
 
