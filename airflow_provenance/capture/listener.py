@@ -78,17 +78,17 @@ def on_task_instance_running(previous_state: Any, task_instance: Any) -> None:  
     if _is_orm(task_instance):
         return
     failure.begin()
-    hook_lineage.forget_collected()
-    notes.begin(
-        TaskRunNotes(
-            ref=_task_ref(task_instance),
-            started_at_us=_us(task_instance.start_date),
-            hostname=getattr(task_instance, "hostname", None) or None,
-            consumed_asset_events=_consumed_asset_events(task_instance),
-            manifest=manifest_of(task_instance),
-        )
+    noted = TaskRunNotes(
+        ref=_task_ref(task_instance),
+        started_at_us=_us(task_instance.start_date),
+        hostname=getattr(task_instance, "hostname", None) or None,
     )
+    notes.begin(noted)
     spool.open_own()
+    # What can go wrong comes last: whatever it is, who runs is noted and the spool is open.
+    hook_lineage.forget_collected()
+    noted.consumed_asset_events = _consumed_asset_events(task_instance)
+    noted.manifest = manifest_of(task_instance)
 
 
 @hookimpl(tryfirst=True)

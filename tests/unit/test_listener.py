@@ -290,3 +290,19 @@ def test_the_hooks_are_named_as_airflow_calls_them_and_come_first() -> None:
             for implementation in hook.get_hookimpls()
             if implementation.plugin is listener
         )
+
+
+def test_a_manifest_that_cannot_be_made_costs_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, spool_dir: Path
+) -> None:
+    def fail(task_instance: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(listener, "manifest_of", fail)
+
+    listener.on_task_instance_running(None, running_task())
+
+    noted = notes.current()
+    assert noted is not None
+    assert (noted.ref, noted.hostname, noted.manifest) == (REF, "worker-1", None)
+    assert list(spool_dir.glob("*.spool"))
