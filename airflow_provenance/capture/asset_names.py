@@ -1,18 +1,20 @@
 """Which OpenLineage dataset an asset is, by the converters that the official provider uses.
 
 A local file is named here, as that provider's converter does it, for asking Airflow for converters
-loads every provider, which takes seconds. What has no converter is named by its URI.
+loads every provider, which takes seconds. What has no converter is named by its URI, and an asset
+that is only a name belongs to this Airflow: ``airflow://NAMESPACE`` of its jobs.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
-from airflow_provenance.capture.hook_lineage import local_file
+from airflow_provenance import settings
 from airflow_provenance.domain.identity import DatasetRef
 
 _log = logging.getLogger(__name__)
@@ -35,15 +37,39 @@ def name_asset(asset: Any) -> Named:
     """
     uri = _uri(asset)
     if (local := local_file(uri)) is not None:
-        return Named(*local)
+        return local
     parts = urlsplit(uri)
     if not parts.scheme or not (parts.netloc or parts.path.strip("/")):
+        if (name := getattr(asset, "name", None)) and hasattr(asset, "uri"):
+            return Named(DatasetRef(f"airflow://{quote(settings.namespace(), safe='')}", str(name)))
         raise ValueError(f"{uri!r} is no URI: give one with a scheme, as file:///data/flights.csv")
     host = parts.netloc.rpartition("@")[2]  # before it: a connection of Airflow, or a password
     return Named(
         _converted(parts._replace(netloc=host).geturl())
         or DatasetRef(f"{parts.scheme}://{host}", parts.path.strip("/") or "/")
     )
+
+
+def local_file(uri: str) -> Named | None:
+    """Return dataset and path of a ``file:`` URI of this host, or None for any other.
+
+    The dataset is named as the official provider's converter for files names it.
+
+    >>> local_file("file:///data/flights.csv").ref
+    DatasetRef(namespace='file', name='/data/flights.csv')
+    """
+    with suppress(ValueError):  # not a URI
+        parts = urlsplit(uri)
+        if parts.scheme == "file" and parts.netloc in ("", "localhost") and len(parts.path) > 1:
+            namespace = f"file://{parts.netloc}" if parts.netloc else "file"
+            return Named(DatasetRef(namespace, parts.path), _existing(parts.path))
+    return None
+
+
+def _existing(path: str) -> Path:
+    # `ObjectStoragePath` does not quote what it reports, a URI in an Asset may be quoted.
+    as_it_is = Path(path)
+    return as_it_is if "%" not in path or as_it_is.exists() else Path(unquote(path))
 
 
 def _uri(asset: Any) -> str:

@@ -1,40 +1,36 @@
-"""Which local files a task declared (inlets, outlets) or touched (Airflow's hook lineage).
+"""What hooks and `ObjectStoragePath` told Airflow's collector of hook lineage.
 
-Airflow's collector keeps what `ObjectStoragePath` and hooks report. Making one imports every
-provider, which takes seconds, so it is only looked at when something in the process has made it.
+Making the collector imports every provider, which takes seconds, so it is only looked at when
+something in the process has made it.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import unquote, urlsplit
-
-from airflow_provenance.domain.identity import DatasetRef
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 # No public way to empty it: Airflow makes a new process for every task, but not in `dag.test()`.
 _COLLECTED = ("_inputs", "_outputs", "_input_counts", "_output_counts", "_extra", "_extra_counts")
 
 
-class LocalFiles(NamedTuple):
-    """Local files by the OpenLineage name of their dataset."""
+class Collected(NamedTuple):
+    """Assets that were read and written, and what else hooks told, each as Airflow keeps it."""
 
-    inputs: dict[DatasetRef, Path]
-    outputs: dict[DatasetRef, Path]
+    inputs: list[Any]
+    outputs: list[Any]
+    extra: list[Any]
 
 
-def local_files(task: Any) -> LocalFiles:
-    """Return the local files among what the task declared and what was collected so far."""
-    inputs, outputs = [*_uris(task, "inlets")], [*_uris(task, "outlets")]
-    if (collector := _collector()) is not None:
-        collected = collector.collected_assets
-        inputs += [info.asset.uri for info in collected.inputs]
-        outputs += [info.asset.uri for info in collected.outputs]
-    return LocalFiles(_by_dataset(inputs), _by_dataset(outputs))
+def collected() -> Collected:
+    """Return what was collected so far."""
+    collector = _collector()
+    if collector is None:
+        return Collected([], [], [])
+    told = collector.collected_assets
+    return Collected(
+        [info.asset for info in told.inputs],
+        [info.asset for info in told.outputs],
+        list(getattr(told, "extra", ())),
+    )
 
 
 def forget_collected() -> None:
@@ -43,39 +39,6 @@ def forget_collected() -> None:
     for name in _COLLECTED:
         if hasattr(collector, name):
             getattr(collector, name).clear()
-
-
-def local_file(uri: str) -> tuple[DatasetRef, Path] | None:
-    """Return dataset and path of a ``file:`` URI of this host, or None for any other.
-
-    The dataset is named as the official provider's converter for files names it.
-
-    >>> local_file("file:///data/flights.csv")[0]
-    DatasetRef(namespace='file', name='/data/flights.csv')
-    """
-    with suppress(ValueError):  # not a URI
-        parts = urlsplit(uri)
-        if parts.scheme == "file" and parts.netloc in ("", "localhost") and len(parts.path) > 1:
-            namespace = f"file://{parts.netloc}" if parts.netloc else "file"
-            return DatasetRef(namespace, parts.path), _existing(parts.path)
-    return None
-
-
-def _existing(path: str) -> Path:
-    # `ObjectStoragePath` does not quote what it reports, a URI in an Asset may be quoted.
-    as_it_is = Path(path)
-    return as_it_is if "%" not in path or as_it_is.exists() else Path(unquote(path))
-
-
-def _uris(task: Any, side: str) -> Iterable[str]:
-    for declared in getattr(task, side, None) or ():
-        uri = getattr(declared, "uri", None)
-        if isinstance(uri, str):
-            yield uri
-
-
-def _by_dataset(uris: Iterable[str]) -> dict[DatasetRef, Path]:
-    return dict(found for uri in uris if (found := local_file(uri)) is not None)
 
 
 def _collector() -> Any:

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 from airflow.listeners import hookimpl
 
 from airflow_provenance import settings
-from airflow_provenance.capture import hook_lineage
+from airflow_provenance.capture import assets, hook_lineage
 from airflow_provenance.capture.files import Deadline, Memory, inspect_files, read_footers
+from airflow_provenance.capture.links import links_of
 from airflow_provenance.capture.manifest import manifest_of
 from airflow_provenance.domain.clock import SystemClock, to_us
 from airflow_provenance.domain.identity import TaskRef
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from airflow_provenance.capture.hook_lineage import LocalFiles
+    from airflow_provenance.capture.assets import Files
     from airflow_provenance.formats.notes import NoteState
 
 _P = ParamSpec("_P")
@@ -88,6 +89,8 @@ def on_task_instance_running(previous_state: Any, task_instance: Any) -> None:  
     # What can go wrong comes last: whatever it is, who runs is noted and the spool is open.
     hook_lineage.forget_collected()
     noted.consumed_asset_events = _consumed_asset_events(task_instance)
+    noted.links = links_of(task_instance, noted.consumed_asset_events)
+    assets.note_declared(noted, task_instance)
     noted.manifest = manifest_of(task_instance)
 
 
@@ -152,10 +155,10 @@ def _note_end(task_instance: Any, state: NoteState) -> None:
         notes.begin(noted)
     noted.ended_at_us = _us(task_instance.end_date) or _clock.now_us()
     noted.state = state
-    _note_contents(noted, hook_lineage.local_files(task_instance.task))
+    _note_contents(noted, assets.note_touched(noted, task_instance))
 
 
-def _note_contents(noted: TaskRunNotes, files: LocalFiles) -> None:
+def _note_contents(noted: TaskRunNotes, files: Files) -> None:
     read = {**files.inputs, **noted.observed.input_files}
     written = {**files.outputs, **noted.observed.output_files}
     only_read = {ref: path for ref, path in read.items() if ref not in written}

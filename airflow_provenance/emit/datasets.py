@@ -16,7 +16,7 @@ from airflow_provenance.formats.facets import standard
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from airflow_provenance.emit.notes import Content, TaskRunNotes
+    from airflow_provenance.emit.notes import AssetNotes, Content, TaskRunNotes
     from airflow_provenance.emit.observed import Check
     from airflow_provenance.formats.facets import Facet
 
@@ -25,10 +25,10 @@ _Dataset = dict[str, Any]
 _NOTHING = Observation()
 
 
-def with_observed(
+def with_known(
     datasets: list[_Dataset], notes: TaskRunNotes, side: Side, written: Iterable[DatasetRef]
 ) -> list[_Dataset]:
-    """Return the datasets, and after them those that only `observe` told of, without facets.
+    """Return the datasets, and after them those that only the notes know, without facets.
 
     Args:
         datasets: of one side of an event.
@@ -37,7 +37,8 @@ def with_observed(
         written: outputs of the event, where they are known.
     """
     known, outputs = set(refs(datasets)), set(written)
-    told = [ref for ref, _ in getattr(notes.observed, side)]
+    told = [*_assets(notes, side), *(ref for ref, _ in getattr(notes.observed, side))]
+    told += getattr(notes, side)
     if side == "inputs":  # who checks a dataset that it did not write has read it
         told += [ref for ref in notes.observed.checks if ref not in outputs]
     return datasets + [
@@ -67,6 +68,10 @@ def refs(datasets: list[_Dataset]) -> list[DatasetRef]:
     return [_ref(one) for one in datasets]
 
 
+def _assets(notes: TaskRunNotes, side: Side) -> dict[DatasetRef, AssetNotes | None]:
+    return notes.asset_inputs if side == "inputs" else notes.asset_outputs
+
+
 def _described(
     dataset: _Dataset, notes: TaskRunNotes, side: Side, written: set[DatasetRef]
 ) -> Iterator[_Dataset]:
@@ -76,10 +81,15 @@ def _described(
     of_dataset = [one for (observed_ref, _), one in observed.items() if observed_ref == ref]
     partition = _there(dataset, "facets").get(facets.PARTITION)
     matching = [one for one in of_dataset if partition is None or one.partition == partition["key"]]
+    asset = _assets(notes, side).get(ref)
     checks = notes.observed.checks.get(ref, {}) if side == "outputs" or ref not in written else {}
     for observation in matching or [_NOTHING]:
         added, of_role = _facets(side, content, observation, is_whole=len(of_dataset) < 2)
         found = {**dataset, "facets": {**added, **_there(dataset, "facets")}}
+        if asset is not None:
+            found["facets"][facets.ASSET] = facets.asset_facet(
+                asset.name, asset.uri, asset.extra, asset.aliases
+            )
         if content is not None:
             found["facets"][facets.CONTENT] = _content_facet(content)
         role_slot = "inputFacets" if side == "inputs" else "outputFacets"

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 from airflow_provenance.domain.clock import format_time
 from airflow_provenance.emit import datasets
 from airflow_provenance.formats import facets
+from airflow_provenance.formats.facets import standard
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from airflow_provenance.emit.notes import ManifestNotes, TaskRunNotes
+    from airflow_provenance.emit.notes import Links, ManifestNotes, TaskRunNotes
 
 Event = dict[str, Any]
 
@@ -20,8 +21,9 @@ def enrich(event: Event, notes: TaskRunNotes | None) -> Event:
     """Return the event with our facets; the event given is left as it is.
 
     Every run event of a task's process names the task; those of the task's own job also carry its
-    times, state, host, trigger and manifest, and every dataset that `observe` was told of. Datasets
-    get what was noted of them (see `datasets`), beside what the producer said. DAG events, which a
+    times, state, host, trigger, links and manifest, and every dataset that was declared, collected,
+    observed or looked at: consumers take the datasets of an event for all there are. Datasets get
+    what was noted of them (see `datasets`), beside what the producer said. DAG events, which a
     single-process run emits from the same process, are not the task's doing.
     """
     if notes is None or not _is_of_task(event):
@@ -29,8 +31,8 @@ def enrich(event: Event, notes: TaskRunNotes | None) -> Event:
     enriched = {**event, "run": _with_facets(event["run"], _run_facets(event, notes))}
     inputs, outputs = event.get("inputs") or [], event.get("outputs") or []
     if _is_own(event, notes):
-        outputs = datasets.with_observed(outputs, notes, "outputs", ())
-        inputs = datasets.with_observed(inputs, notes, "inputs", datasets.refs(outputs))
+        outputs = datasets.with_known(outputs, notes, "outputs", ())
+        inputs = datasets.with_known(inputs, notes, "inputs", datasets.refs(outputs))
     written = datasets.refs(outputs)
     if inputs:
         enriched["inputs"] = datasets.described(inputs, notes, "inputs", written)
@@ -53,11 +55,27 @@ def _run_facets(event: Event, notes: TaskRunNotes) -> dict[str, facets.Facet]:
             state=notes.state,
             hostname=notes.hostname,
             consumed_asset_events=notes.consumed_asset_events,
+            previous_try=notes.links.previous_try,
+            is_rerun=notes.links.is_rerun,
         )
+        if standard.JOB_DEPENDENCIES not in (event["run"].get("facets") or {}):
+            added |= _dependencies(event, notes.links)
         if notes.manifest is not None:
             # The list is long, and one event of a run is enough for it.
             added[facets.MANIFEST] = _manifest(notes.manifest, event.get("eventType") == "START")
     return added
+
+
+def _dependencies(event: Event, links: Links) -> dict[str, facets.Facet]:
+    if not (links.upstream_jobs or links.asset_jobs):
+        return {}
+    facet = standard.dependencies_facet(
+        str(event["job"].get("namespace")),
+        links.upstream_jobs,
+        links.asset_jobs,
+        links.trigger_rule,
+    )
+    return {standard.JOB_DEPENDENCIES: facet}
 
 
 def _is_own(event: Event, notes: TaskRunNotes) -> bool:

@@ -52,8 +52,53 @@ class ManifestNotes:
 
 
 @dataclass(slots=True)
+class AssetNotes:
+    """The Airflow asset behind a dataset, and what its events of this run say.
+
+    Attributes:
+        extra: what the task, or for an input the writing task, told Airflow with the event.
+        aliases: through which it was written.
+    """
+
+    name: str
+    uri: str
+    extra: dict[str, Any] = field(default_factory=dict)
+    aliases: list[str] = field(default_factory=list)
+
+    def add(self, extra: dict[str, Any], alias: str | None = None) -> None:
+        """Add what one event says."""
+        self.extra |= extra
+        if alias is not None and alias not in self.aliases:
+            self.aliases.append(alias)
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """What a try follows.
+
+    Attributes:
+        previous_try: the try before this one: its runId and its number.
+        is_rerun: whether somebody cleared the task since, so that this is no retry.
+        upstream_jobs: of the tasks that come before it in its DAG.
+        asset_jobs: of the tasks whose asset events triggered the DAG run.
+        trigger_rule: when, by the state of the tasks before it, the task runs.
+    """
+
+    previous_try: tuple[str, int] | None = None
+    is_rerun: bool = False
+    upstream_jobs: tuple[str, ...] = ()
+    asset_jobs: tuple[str, ...] = ()
+    trigger_rule: str | None = None
+
+
+@dataclass(slots=True)
 class TaskRunNotes:
-    """What is known of one try of a task, so far."""
+    """What is known of one try of a task, so far.
+
+    Attributes:
+        asset_inputs, asset_outputs: datasets that were declared or collected; with the Airflow
+            asset behind them, if there is one.
+    """
 
     ref: TaskRef
     started_at_us: int | None = None
@@ -62,6 +107,9 @@ class TaskRunNotes:
     hostname: str | None = None
     observed: Observations = field(default_factory=Observations)
     consumed_asset_events: list[dict[str, Any]] | None = None
+    links: Links = field(default_factory=Links)
+    asset_inputs: dict[DatasetRef, AssetNotes | None] = field(default_factory=dict)
+    asset_outputs: dict[DatasetRef, AssetNotes | None] = field(default_factory=dict)
     inputs: dict[DatasetRef, Content] = field(default_factory=dict)
     outputs: dict[DatasetRef, Content] = field(default_factory=dict)
     manifest: ManifestNotes | None = field(default=None, compare=False)

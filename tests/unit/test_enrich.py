@@ -136,7 +136,11 @@ def test_a_content_goes_to_the_side_it_was_seen_on(notes: TaskRunNotes) -> None:
 
     enriched = enrich(swapped, notes)
 
-    assert (enriched["inputs"], enriched["outputs"]) == (swapped["inputs"], swapped["outputs"])
+    # What was named on the other side stays bare, and what was looked at is named beside it.
+    assert enriched["inputs"][0] == swapped["inputs"][0]
+    assert enriched["outputs"][0] == swapped["outputs"][0]
+    assert [facets.CONTENT in one["facets"] for one in enriched["inputs"][1:]] == [True]
+    assert [facets.CONTENT in one["facets"] for one in enriched["outputs"][1:]] == [True]
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         note="the schema has the first 1000 of 10000 columns",
     ),
     facets.PARTITION: facets.partition_facet("2013-01"),
+    facets.ASSET: facets.asset_facet("delays", "s3://flights/delays.csv", {"rows": 3}, ["monthly"]),
 }
 
 
@@ -106,8 +107,10 @@ def test_the_schemas_are_as_published() -> None:
             "consumedAssetEvents",
             "endedAt",
             "hostname",
+            "retryOf",
             "startedAt",
             "state",
+            "supersedes",
         ],
         "airflowProvenance_manifest": [
             "absent",
@@ -131,5 +134,6 @@ def test_the_schemas_are_as_published() -> None:
             "sizeBytes",
             "verified",
         ],
+        "airflowProvenance_asset": ["aliases", "extra", "name", "uri"],
         "airflowProvenance_partition": ["key"],
     }

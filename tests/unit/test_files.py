@@ -12,8 +12,8 @@ from urllib.parse import quote
 import pytest
 
 from airflow_provenance.capture import files
+from airflow_provenance.capture.asset_names import local_file
 from airflow_provenance.capture.files import Deadline, inspect_file, inspect_files
-from airflow_provenance.capture.hook_lineage import local_file
 from airflow_provenance.domain.identity import DatasetRef
 from airflow_provenance.emit.notes import Content
 

@@ -7,6 +7,7 @@
 ``airflowProvenance_truncated``       run        facets left out because they were too large
 ``airflowProvenance_content``         dataset    digest, size and time of the content that was seen
 ``airflowProvenance_partition``       dataset    which partition of the dataset was read or written
+``airflowProvenance_asset``           dataset    its Airflow asset, with the ``extra`` of its events
 ====================================  =========  ==================================================
 
 A schema URL is immutable: a change of a schema is a new version in its URN. The URN names a file of
@@ -39,6 +40,7 @@ MANIFEST: Final = "airflowProvenance_manifest"
 TRUNCATED: Final = "airflowProvenance_truncated"
 CONTENT: Final = "airflowProvenance_content"
 PARTITION: Final = "airflowProvenance_partition"
+ASSET: Final = "airflowProvenance_asset"
 # OpenLineage's own, which we add where the producer gave none.
 VERSION: Final = "version"
 
@@ -51,9 +53,10 @@ _SCHEMA_NAMES: Final = {
     TRUNCATED: "AirflowProvenanceTruncatedRunFacet",
     CONTENT: "AirflowProvenanceContentDatasetFacet",
     PARTITION: "AirflowProvenancePartitionDatasetFacet",
+    ASSET: "AirflowProvenanceAssetDatasetFacet",
 }
-# 1-1-0: format, columnCount and note.
-_NEWER_VERSIONS: Final = {CONTENT: "1-1-0"}
+# CONTENT 1-1-0: format, columnCount and note. RUN 1-1-0: retryOf and supersedes.
+_NEWER_VERSIONS: Final = {CONTENT: "1-1-0", RUN: "1-1-0"}
 FACET_NAMES: Final = tuple(_SCHEMA_NAMES)
 _VERSION_SCHEMA_URL: Final = (
     "https://openlineage.io/spec/facets/1-0-1/DatasetVersionDatasetFacet.json"
@@ -101,8 +104,15 @@ def run_facet(
     state: str | None = None,
     hostname: str | None = None,
     consumed_asset_events: Sequence[dict[str, Any]] | None = None,
+    previous_try: tuple[str, int] | None = None,
+    is_rerun: bool = False,
 ) -> Facet:
-    """Return `RUN`: Airflow's own times, state and host of the task run, and what triggered it."""
+    """Return `RUN`: Airflow's own times, state and host of the task run, and what triggered it.
+
+    ``previous_try`` is the runId and number of the try before; after a rerun that somebody asked
+    for it is superseded, else this is its retry.
+    """
+    earlier = previous_try and {"runId": previous_try[0], "tryNumber": previous_try[1]}
     return _facet(
         RUN,
         startedAt=started_at,
@@ -110,6 +120,8 @@ def run_facet(
         state=state,
         hostname=hostname,
         consumedAssetEvents=None if consumed_asset_events is None else [*consumed_asset_events],
+        retryOf=None if is_rerun else earlier,
+        supersedes=earlier if is_rerun else None,
     )
 
 
@@ -198,6 +210,11 @@ def partition_facet(key: str) -> Facet:
     return _facet(PARTITION, key=key)
 
 
+def asset_facet(name: str, uri: str, extra: Mapping[str, Any], aliases: Sequence[str]) -> Facet:
+    """Return `ASSET`: the Airflow asset behind the dataset."""
+    return _facet(ASSET, name=name, uri=uri, extra=dict(extra) or None, aliases=[*aliases] or None)
+
+
 def version_facet(dataset_version: str) -> Facet:
     """Return OpenLineage's own ``version`` facet."""
     return {
@@ -207,6 +224,6 @@ def version_facet(dataset_version: str) -> Facet:
     }
 
 
-def _facet(name: str, **members: object) -> Facet:
+def _facet(name: str, /, **members: object) -> Facet:
     known = {key: value for key, value in members.items() if value is not None}
     return {"_producer": PRODUCER, "_schemaURL": schema_url(name), **known}

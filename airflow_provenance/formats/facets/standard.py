@@ -1,4 +1,4 @@
-"""OpenLineage's own dataset facets that we add where the producer gave none.
+"""OpenLineage's own facets that we add where the producer gave none.
 
 Columns, checks and the like come as plain values: this knows the standard's form, nothing else.
 """
@@ -17,6 +17,7 @@ LIFECYCLE: Final = "lifecycleStateChange"
 ASSERTIONS: Final = "dataQualityAssertions"
 INPUT_STATISTICS: Final = "inputStatistics"
 OUTPUT_STATISTICS: Final = "outputStatistics"
+JOB_DEPENDENCIES: Final = "jobDependencies"
 
 _SPEC: Final = "https://openlineage.io/spec/facets"
 _SCHEMA_URLS: Final = {
@@ -37,6 +38,9 @@ _SCHEMA_URLS: Final = {
         f"{_SPEC}/1-0-2/OutputStatisticsOutputDatasetFacet.json"
         "#/$defs/OutputStatisticsOutputDatasetFacet"
     ),
+    JOB_DEPENDENCIES: (
+        f"{_SPEC}/1-0-1/JobDependenciesRunFacet.json#/$defs/JobDependenciesRunFacet"
+    ),
 }
 
 
@@ -54,6 +58,31 @@ def statistics_facet(
 ) -> Facet:
     """Return how much was read or written; what is None is not known."""
     return _facet(name, rowCount=rows, size=size_bytes)
+
+
+def dependencies_facet(
+    namespace: str, tasks: Iterable[str], writers: Iterable[str], trigger_rule: str | None
+) -> Facet:
+    """Return which jobs a task run waited for.
+
+    Args:
+        namespace: of all the jobs.
+        tasks: jobs of the tasks before it in its DAG.
+        writers: jobs of the tasks whose asset events triggered its DAG run; named as the official
+            provider names that dependency on a DAG run.
+        trigger_rule: Airflow's, as ``all_success``.
+    """
+    upstream = [
+        {
+            "job": {"namespace": namespace, "name": name},
+            "dependency_type": kind,
+            "sequence_trigger_rule": "FINISH_TO_START",
+        }
+        for kind, names in (("DIRECT_INVOCATION", tasks), ("IMPLICIT_ASSET_DEPENDENCY", writers))
+        for name in names
+    ]
+    rule = None if trigger_rule is None else trigger_rule.upper()
+    return _facet(JOB_DEPENDENCIES, upstream=upstream, trigger_rule=rule)
 
 
 def overwritten_facet() -> Facet:
