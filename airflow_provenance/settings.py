@@ -81,6 +81,13 @@ OPTIONS: dict[str, Option] = {
             "Seconds a task may spend on hashing its local files, all together. 0 turns it off.",
         ),
         Option(
+            "image",
+            "string",
+            "",
+            "Image that tasks run in, with its digest; a container cannot find that out itself.",
+            "registry.example.com/airflow@sha256:0123abcd",
+        ),
+        Option(
             "redact_fields",
             "string",
             "",
@@ -134,6 +141,11 @@ def hash_timeout_seconds() -> float:
     if not 0 <= seconds < float("inf"):
         raise _refusal("hash_timeout_seconds", value, "give seconds, 0 or more")
     return seconds
+
+
+def image() -> str:
+    """[provenance] image: the image that tasks run in; empty where it is not said."""
+    return _text("image").strip()
 
 
 def redact_fields() -> tuple[str, ...]:

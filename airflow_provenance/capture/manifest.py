@@ -3,7 +3,8 @@
 ================  ================================================================================
 ``code``          DAG, task, DAG version, bundle, DAG file and its hash, git commit, operator
 ``environment``   Python, Airflow, platform, hash of all that is installed, time zone, locale
-``parameters``    params, conf and rendered template fields, without secrets and bounded in size
+``parameters``    params, conf and rendered template fields, without secrets and bounded in size;
+                  ids of connections
 ``placement``     host, process, queue, pool, try: volatile, so not part of the manifest's hash
 ================  ================================================================================
 
@@ -106,6 +107,7 @@ class _Builder:
             dagId=lambda: ti.dag_id,
             taskId=lambda: ti.task_id,
             dagVersionId=lambda: _text(ti.dag_version_id),
+            dagVersionNumber=_not_told,
             bundleName=lambda: _text(self._bundle().name),
             bundleVersion=lambda: _text(self._bundle().version),
             dagFile=self._dag_file_in_bundle,
@@ -128,6 +130,7 @@ class _Builder:
             timezone=lambda: os.environ.get("TZ") or "/".join(dict.fromkeys(time.tzname)),
             locale=lambda: locale.setlocale(locale.LC_ALL),
             hashSeed=lambda: os.environ.get("PYTHONHASHSEED"),
+            image=_image,
         )
 
     def parameters(self) -> None:
@@ -142,6 +145,7 @@ class _Builder:
             if values is not None:
                 plain = redactor.redact_foreign(_Plain().members(values))
                 self._built.parameters[name] = self._bounded(plain, f"parameters.{name}")
+        self._put("parameters", connections=lambda: _connection_ids(self._ti.task) or None)
 
     def placement(self) -> None:
         ti = self._ti
@@ -152,7 +156,7 @@ class _Builder:
             kernel=platform.release,
             queue=lambda: _text(getattr(ti, "queue", None) or ti.task.queue),
             pool=lambda: _text(ti.task.pool),
-            executor=lambda: _text(ti.task.executor),
+            executor=lambda: _text(ti.task.executor) or _default_executor(),
             tryNumber=lambda: ti.try_number,
             mapIndex=lambda: -1 if ti.map_index is None else ti.map_index,
         )
@@ -271,6 +275,32 @@ def _rendered(task: Any) -> dict[str, Any]:
     from airflow.sdk.execution_time.task_runner import _serialize_rendered_fields
 
     return dict(_serialize_rendered_fields(task))
+
+
+def _not_told() -> str:
+    raise _UnknownError("Airflow tells a task the id of its DAG version only; see the DAG run")
+
+
+def _image() -> str:
+    if not (image := settings.image()):
+        raise _UnknownError("[provenance] image is not set")
+    return image
+
+
+def _connection_ids(task: Any) -> dict[str, str]:
+    """Return the ids of connections that the operator was given, by its attributes; ids only."""
+    return {
+        name: value
+        for name, value in sorted(vars(task).items())
+        if name.endswith("conn_id") and isinstance(value, str) and value
+    }
+
+
+def _default_executor() -> str | None:
+    from airflow.sdk.configuration import conf
+
+    value = conf.get("core", "executor", fallback=None)
+    return _text(value)
 
 
 def _airflow_version() -> str:

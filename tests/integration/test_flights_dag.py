@@ -345,7 +345,7 @@ def test_what_a_task_says_is_told_and_what_it_says_badly_is_a_warning(airflow: A
     event = read_spool(spool_dir, airflow.home).of_task("says", "COMPLETE")
     inputs = {(one["namespace"], one["name"]): one for one in event["inputs"]}
     outputs = {(one["namespace"], one["name"]): one for one in event["outputs"]}
-    assert set(inputs) == {("s3://raw", "flights.csv"), ("postgres://db:5432", "air/public/dest")}
+    assert set(inputs) == {("s3://raw", "flights.csv"), ("postgres://db:5432", "air.public.dest")}
     assert set(outputs) == {("file", f"{airflow.home}/data/said.csv")}
     read, written = inputs["s3://raw", "flights.csv"], outputs["file", event["outputs"][0]["name"]]
     assert read["facets"]["version"]["datasetVersion"] == "etag-1"

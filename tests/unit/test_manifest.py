@@ -142,6 +142,19 @@ def repository(folder: Path) -> str:
 # ---- What it holds -------------------------------------------------------------------------------
 
 
+def test_it_tells_ids_of_connections_and_the_image_it_was_told(
+    dag_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__PROVENANCE__IMAGE", "airflow@sha256:0123")
+    task = Operator()
+    task.conn_id, task.gcp_conn_id, task.other_conn_id = "warehouse", "lake", None
+
+    found = manifest(task_instance(dag_file, task=task))
+
+    assert found["parameters"]["connections"] == {"conn_id": "warehouse", "gcp_conn_id": "lake"}
+    assert found["environment"]["image"] == "airflow@sha256:0123"
+
+
 def test_it_tells_code_environment_parameters_and_place(dag_file: Path) -> None:
     found = manifest(task_instance(dag_file, conf={"by": "hand"}))
 
@@ -158,7 +171,10 @@ def test_it_tells_code_environment_parameters_and_place(dag_file: Path) -> None:
         "rendered": {},
     }
     assert found["placement"]["hostname"] == "worker-1"
-    assert set(found["absent"]) == {"code.operatorDistribution", "code.git"}
+    assert set(found["absent"]) == {
+        *("code.operatorDistribution", "code.git"),
+        *("code.dagVersionNumber", "environment.image"),
+    }
 
 
 def test_what_fails_is_absent_and_costs_nothing_else() -> None:

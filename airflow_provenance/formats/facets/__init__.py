@@ -55,8 +55,9 @@ _SCHEMA_NAMES: Final = {
     PARTITION: "AirflowProvenancePartitionDatasetFacet",
     ASSET: "AirflowProvenanceAssetDatasetFacet",
 }
-# CONTENT 1-1-0: format, columnCount and note. RUN 1-1-0: retryOf and supersedes.
-_NEWER_VERSIONS: Final = {CONTENT: "1-1-0", RUN: "1-1-0"}
+# What 1-1-0 added: CONTENT format, columnCount and note; RUN retryOf and supersedes; MANIFEST
+# dagVersionNumber, image and connections.
+_NEWER_VERSIONS: Final = {CONTENT: "1-1-0", RUN: "1-1-0", MANIFEST: "1-1-0"}
 FACET_NAMES: Final = tuple(_SCHEMA_NAMES)
 _VERSION_SCHEMA_URL: Final = (
     "https://openlineage.io/spec/facets/1-0-1/DatasetVersionDatasetFacet.json"
