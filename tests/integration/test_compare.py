@@ -135,9 +135,10 @@ def test_every_event_of_a_task_has_a_manifest_and_no_secret(ran: Home) -> None:
         assert one["code"]["dagFile"] == "with_params.py"
         assert one["code"]["operatorDistribution"]["name"] == "apache-airflow-providers-standard"
         assert one["environment"]["airflow"].startswith("3.")
-        assert set(one["absent"]) == {"code.git", "code.bundleName", "code.bundleVersion"}, one[
-            "absent"
-        ]
+        assert set(one["absent"]) == {
+            *("code.git", "code.bundleName", "code.bundleVersion", "code.dagVersionNumber"),
+            "environment.image",
+        }, one["absent"]
     problems = [
         problem
         for event in of_task
