@@ -143,6 +143,7 @@ def _task_ended(previous_state: Any, task_instance: Any, state: NoteState) -> No
     elif previous_state is None:
         # Airflow passes no previous state where a user set the new one.
         _spool_note(_task_override(task_instance, state))
+        _spool_waits(task_instance)
     else:
         _spool_note(_lost_task(task_instance, state))
 
@@ -213,6 +214,7 @@ def _dag_run_is(dag_run: Any, msg: str, state: NoteState) -> None:
             state=state,
             started_at_us=_us(_dag_run_start(dag_run)),
             ended_at_us=None if state == "RUNNING" else _us(dag_run.end_date),
+            queued_at_us=_us(getattr(dag_run, "queued_at", None)),
         )
     )
 
@@ -241,8 +243,30 @@ def _lost_task(task_instance: Any, state: NoteState) -> TaskRunNote:
         started_at_us=_us(task_instance.start_date),
         ended_at_us=_us(task_instance.end_date),
         hostname=task_instance.hostname or None,
+        **_waits(task_instance),
         **_task_ref(task_instance)._asdict(),
     )
+
+
+def _spool_waits(task_instance: Any) -> None:
+    """Note since when a task had waited: its own process is never told."""
+    if waits := _waits(task_instance):
+        _spool_note(
+            TaskRunNote(
+                namespace=settings.namespace(),
+                at_us=_clock.now_us(),
+                **waits,
+                **_task_ref(task_instance)._asdict(),
+            )
+        )
+
+
+def _waits(task_instance: Any) -> dict[str, Any]:
+    moments = {
+        "scheduled_at_us": _us(getattr(task_instance, "scheduled_dttm", None)),
+        "queued_at_us": _us(getattr(task_instance, "queued_dttm", None)),
+    }
+    return {name: at_us for name, at_us in moments.items() if at_us is not None}
 
 
 def _spool_note(note: Note) -> None:

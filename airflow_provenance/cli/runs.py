@@ -118,6 +118,8 @@ def describe_run(
     error = facets.get("errorMessage") or {}
     answer = {
         **run_json(run),
+        "scheduled_at": format_time(doc.noted_scheduled_us),
+        "queued_at": format_time(doc.noted_queued_us),
         "inputs": [
             {
                 "dataset": {"namespace": one.dataset.namespace, "name": one.dataset.name},
@@ -169,6 +171,8 @@ def _say_run(answer: dict[str, Any], *, with_facets: bool) -> None:
         ("state", state),
         ("Airflow run", answer["airflow_run_id"]),
         ("runId", answer["run_uuid"]),
+        ("scheduled", answer["scheduled_at"]),
+        ("queued", answer["queued_at"]),
         ("started", answer["started_at"]),
         ("ended", answer["ended_at"]),
         ("took", None if took is None else f"{took:.2f}s"),

@@ -125,6 +125,9 @@ class RunDoc(msgspec.Struct, array_like=True):
     job_facets: Facets = {}
     inputs: dict[str, Io] = {}
     outputs: dict[str, Io] = {}
+    # New members go to the end: documents in a store are arrays.
+    noted_scheduled_us: int | None = None
+    noted_queued_us: int | None = None
 
 
 def io_slot(dataset: DatasetRef, partition: str | None) -> str:
@@ -139,6 +142,8 @@ _MINIMA = (
     "first_end_us",
     "noted_start_us",
     "noted_end_us",
+    "noted_scheduled_us",
+    "noted_queued_us",
 )
 _MAXIMA = ("latest", "override", "hostname", "task", "parent", "upstream", "consumed")
 

@@ -46,6 +46,7 @@ class DagRunNote(msgspec.Struct, frozen=True):
     state: NoteState | None = None
     started_at_us: int | None = None
     ended_at_us: int | None = None
+    queued_at_us: int | None = None
 
 
 class TaskRunNote(msgspec.Struct, frozen=True):
@@ -62,6 +63,8 @@ class TaskRunNote(msgspec.Struct, frozen=True):
     started_at_us: int | None = None
     ended_at_us: int | None = None
     hostname: str | None = None
+    scheduled_at_us: int | None = None
+    queued_at_us: int | None = None
 
 
 class StateOverrideNote(msgspec.Struct, frozen=True):
@@ -92,6 +95,8 @@ class _Wire(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     map_index: SmallNumber | None = None
     try_number: SmallNumber | None = None
     at: str
+    scheduled_at: str | None = None
+    queued_at: str | None = None
     started_at: str | None = None
     ended_at: str | None = None
     state: NoteState | None = None
@@ -109,7 +114,7 @@ def encode_note(note: Note) -> bytes:
     fields: dict[str, Any] = {
         name: getattr(note, name) for name in note.__struct_fields__ if not name.endswith("_us")
     }
-    for name in ("at", "started_at", "ended_at"):
+    for name in ("at", "scheduled_at", "queued_at", "started_at", "ended_at"):
         fields[name] = format_time(getattr(note, f"{name}_us", None))
     if isinstance(note, StateOverrideNote) and note.task_id is None:
         fields["map_index"] = None
@@ -126,6 +131,7 @@ def decode_note(payload: bytes) -> Note:
     if wire.kind == "state_override":
         return _state_override(wire, at_us)
     started_at_us, ended_at_us = _optional_time(wire.started_at), _optional_time(wire.ended_at)
+    queued_at_us = _optional_time(wire.queued_at)
     if wire.kind == "dag_run":
         if wire.task_id is not None:
             raise _refusal("a dag_run note must not name a task")
@@ -137,6 +143,7 @@ def decode_note(payload: bytes) -> Note:
             state=wire.state,
             started_at_us=started_at_us,
             ended_at_us=ended_at_us,
+            queued_at_us=queued_at_us,
         )
     if wire.task_id is None or wire.map_index is None or wire.try_number is None:
         raise _refusal("a task_run note needs taskId, mapIndex and tryNumber")
@@ -152,6 +159,8 @@ def decode_note(payload: bytes) -> Note:
         started_at_us=started_at_us,
         ended_at_us=ended_at_us,
         hostname=wire.hostname,
+        scheduled_at_us=_optional_time(wire.scheduled_at),
+        queued_at_us=queued_at_us,
     )
 
 

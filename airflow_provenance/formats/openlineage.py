@@ -487,6 +487,8 @@ def _read_note(raw: bytes) -> Entry:
         doc.override = (*at, RunState[note.state], who)
     else:
         doc.noted_start_us, doc.noted_end_us = note.started_at_us, note.ended_at_us
+        doc.noted_queued_us = note.queued_at_us
+        doc.noted_scheduled_us = getattr(note, "scheduled_at_us", None)
         if state is not None and state.is_done:
             end_us = note.at_us if note.ended_at_us is None else note.ended_at_us
             doc.terminal = (end_us, state.rank, identity, state, True)

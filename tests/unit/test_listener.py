@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NOW_US = 1_800_000_000_000_000
+SCHEDULED = datetime(2027, 1, 15, 7, 58, 50, tzinfo=UTC)
+QUEUED = datetime(2027, 1, 15, 7, 58, 55, tzinfo=UTC)
 STARTED = datetime(2027, 1, 15, 7, 59, tzinfo=UTC)
 ENDED = datetime(2027, 1, 15, 7, 59, 30, tzinfo=UTC)
 REF = TaskRef("flights_month", "manual__1", "ingest", -1, 1)
@@ -195,7 +197,9 @@ def test_when_a_dag_run_is_over_the_process_runs_no_task() -> None:
 
 
 def test_a_task_that_the_scheduler_lost_is_a_note_line(spool_dir: Path) -> None:
-    row = database_row(state="up_for_retry", hostname="")
+    row = database_row(
+        state="up_for_retry", hostname="", scheduled_dttm=SCHEDULED, queued_dttm=QUEUED
+    )
 
     listener.on_task_instance_failed("running", row, "killed")
 
@@ -207,9 +211,24 @@ def test_a_task_that_the_scheduler_lost_is_a_note_line(spool_dir: Path) -> None:
             state="UP_FOR_RETRY",
             started_at_us=NOW_US - 60_000_000,
             ended_at_us=NOW_US - 30_000_000,
+            scheduled_at_us=NOW_US - 70_000_000,
+            queued_at_us=NOW_US - 65_000_000,
         )
     ]
     assert notes.current() is None
+
+
+def test_since_when_a_task_had_waited_is_noted_when_a_user_sets_its_state(spool_dir: Path) -> None:
+    listener.on_task_instance_success(None, database_row(queued_dttm=QUEUED))
+
+    assert spooled(spool_dir)[1:] == [
+        TaskRunNote(
+            namespace="flights",
+            **REF._asdict(),
+            at_us=NOW_US,
+            queued_at_us=NOW_US - 65_000_000,
+        )
+    ]
 
 
 class User:
