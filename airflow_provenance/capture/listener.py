@@ -17,42 +17,30 @@ for anything but the hashing of files, which has a budget, and none can fail its
 from __future__ import annotations
 
 import functools
-import inspect
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 from airflow.listeners import hookimpl
 
 from airflow_provenance import settings
-from airflow_provenance.capture import assets, hook_lineage
+from airflow_provenance.capture import assets, hook_lineage, note_lines
 from airflow_provenance.capture.files import Deadline, Memory, inspect_files, read_footers
+from airflow_provenance.capture.instances import is_orm, task_ref, us_of
 from airflow_provenance.capture.links import links_of
 from airflow_provenance.capture.manifest import manifest_of
-from airflow_provenance.domain.clock import SystemClock, to_us
-from airflow_provenance.domain.identity import TaskRef
+from airflow_provenance.domain.clock import SystemClock
 from airflow_provenance.emit import failure, notes, spool
 from airflow_provenance.emit.notes import Content, TaskRunNotes
 from airflow_provenance.errors import SettingsError
 from airflow_provenance.formats import facets
-from airflow_provenance.formats.notes import (
-    DagRunNote,
-    Note,
-    StateOverrideNote,
-    TaskRunNote,
-    encode_note,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
 
     from airflow_provenance.capture.assets import Files
     from airflow_provenance.formats.notes import NoteState
 
 _P = ParamSpec("_P")
 _clock = SystemClock()
-# How Airflow's API server begins the message of a DAG run that a user has set.
-_SET_BY_HAND = "Dag Run's state was manually set"
-_MAX_FRAMES = 15
 
 
 def _harmless(hook: Callable[_P, None]) -> Callable[_P, None]:
@@ -76,12 +64,12 @@ def _harmless(hook: Callable[_P, None]) -> Callable[_P, None]:
 @_harmless
 def on_task_instance_running(previous_state: Any, task_instance: Any) -> None:  # noqa: ARG001 - named by Airflow
     """Note who runs, and open the spool so that the provider's forks share it."""
-    if _is_orm(task_instance):
+    if is_orm(task_instance):
         return
     failure.begin()
     noted = TaskRunNotes(
-        ref=_task_ref(task_instance),
-        started_at_us=_us(task_instance.start_date),
+        ref=task_ref(task_instance),
+        started_at_us=us_of(task_instance.start_date),
         hostname=getattr(task_instance, "hostname", None) or None,
     )
     notes.begin(noted)
@@ -120,41 +108,45 @@ def on_task_instance_failed(previous_state: Any, task_instance: Any, error: Any)
 @_harmless
 def on_dag_run_running(dag_run: Any, msg: str) -> None:
     """Note that a DAG run began."""
-    _dag_run_is(dag_run, msg, "RUNNING")
+    _note_dag_run(dag_run, msg, "RUNNING")
 
 
 @hookimpl(tryfirst=True)
 @_harmless
 def on_dag_run_success(dag_run: Any, msg: str) -> None:
     """Note that a DAG run succeeded, or that somebody says so."""
-    _dag_run_is(dag_run, msg, "COMPLETE")
+    _note_dag_run(dag_run, msg, "COMPLETE")
 
 
 @hookimpl(tryfirst=True)
 @_harmless
 def on_dag_run_failed(dag_run: Any, msg: str) -> None:
     """Note that a DAG run failed, or that somebody says so."""
-    _dag_run_is(dag_run, msg, "FAIL")
+    _note_dag_run(dag_run, msg, "FAIL")
+
+
+def _note_dag_run(dag_run: Any, msg: str, state: NoteState) -> None:
+    notes.clear()  # in a single-process run the tasks are over
+    note_lines.note_dag_run(dag_run, msg, state)
 
 
 def _task_ended(previous_state: Any, task_instance: Any, state: NoteState) -> None:
-    if not _is_orm(task_instance):
+    if not is_orm(task_instance):
         _note_end(task_instance, state)
     elif previous_state is None:
         # Airflow passes no previous state where a user set the new one.
-        _spool_note(_task_override(task_instance, state))
-        _spool_waits(task_instance)
+        note_lines.note_set_by_hand(task_instance, state)
     else:
-        _spool_note(_lost_task(task_instance, state))
+        note_lines.note_lost(task_instance, state)
 
 
 def _note_end(task_instance: Any, state: NoteState) -> None:
     noted = notes.current()
-    if noted is None or noted.ref != _task_ref(task_instance):
+    if noted is None or noted.ref != task_ref(task_instance):
         # The running hook failed or was not called; what is known now is still worth noting.
-        noted = TaskRunNotes(_task_ref(task_instance), _us(task_instance.start_date))
+        noted = TaskRunNotes(task_ref(task_instance), us_of(task_instance.start_date))
         notes.begin(noted)
-    noted.ended_at_us = _us(task_instance.end_date) or _clock.now_us()
+    noted.ended_at_us = us_of(task_instance.end_date) or _clock.now_us()
     noted.state = state
     _note_contents(noted, assets.note_touched(noted, task_instance))
 
@@ -189,124 +181,3 @@ def _consumed_asset_events(task_instance: Any) -> list[dict[str, Any]] | None:
             if entry not in consumed:  # an event is listed under its asset and under each alias
                 consumed.append(entry)
     return consumed or None
-
-
-def _dag_run_is(dag_run: Any, msg: str, state: NoteState) -> None:
-    notes.clear()  # in a single-process run the tasks are over
-    if state != "RUNNING" and (msg or "").startswith(_SET_BY_HAND):
-        _spool_note(
-            StateOverrideNote(
-                namespace=settings.namespace(),
-                dag_id=dag_run.dag_id,
-                run_id=dag_run.run_id,
-                at_us=_clock.now_us(),
-                state=state,
-                who=_current_user(),
-            )
-        )
-        return
-    _spool_note(
-        DagRunNote(
-            namespace=settings.namespace(),
-            dag_id=dag_run.dag_id,
-            run_id=dag_run.run_id,
-            at_us=_clock.now_us(),
-            state=state,
-            started_at_us=_us(_dag_run_start(dag_run)),
-            ended_at_us=None if state == "RUNNING" else _us(dag_run.end_date),
-            queued_at_us=_us(getattr(dag_run, "queued_at", None)),
-        )
-    )
-
-
-def _dag_run_start(dag_run: Any) -> datetime | None:
-    # `dag.test()` takes the logical date for the start: a run of 2013 did not begin in 2013.
-    started: datetime | None = dag_run.start_date
-    return None if started == dag_run.logical_date else started
-
-
-def _task_override(task_instance: Any, state: NoteState) -> StateOverrideNote:
-    return StateOverrideNote(
-        namespace=settings.namespace(),
-        at_us=_clock.now_us(),
-        state=state,
-        who=_current_user(),
-        **_task_ref(task_instance)._asdict(),
-    )
-
-
-def _lost_task(task_instance: Any, state: NoteState) -> TaskRunNote:
-    return TaskRunNote(
-        namespace=settings.namespace(),
-        at_us=_clock.now_us(),
-        state=state,
-        started_at_us=_us(task_instance.start_date),
-        ended_at_us=_us(task_instance.end_date),
-        hostname=task_instance.hostname or None,
-        **_waits(task_instance),
-        **_task_ref(task_instance)._asdict(),
-    )
-
-
-def _spool_waits(task_instance: Any) -> None:
-    """Note since when a task had waited: its own process is never told."""
-    if waits := _waits(task_instance):
-        _spool_note(
-            TaskRunNote(
-                namespace=settings.namespace(),
-                at_us=_clock.now_us(),
-                **waits,
-                **_task_ref(task_instance)._asdict(),
-            )
-        )
-
-
-def _waits(task_instance: Any) -> dict[str, Any]:
-    moments = {
-        "scheduled_at_us": _us(getattr(task_instance, "scheduled_dttm", None)),
-        "queued_at_us": _us(getattr(task_instance, "queued_dttm", None)),
-    }
-    return {name: at_us for name, at_us in moments.items() if at_us is not None}
-
-
-def _spool_note(note: Note) -> None:
-    # Not synced: the scheduler's loop must not wait for a disk.
-    spool.open_own().append("N", encode_note(note))
-
-
-def _current_user() -> str | None:
-    """Return the name of the user whose request this is.
-
-    Airflow tells no hook who set a state, and its audit log is in the database. The routes that
-    call the hooks have the user at hand, so it is read from them.
-    """
-    frame = inspect.currentframe()
-    for _ in range(_MAX_FRAMES):
-        if frame is None:
-            return None
-        holder = frame.f_locals.get("self")
-        user = frame.f_locals.get("user") or getattr(holder, "user", None)
-        if callable(get_name := getattr(user, "get_name", None)):
-            return str(get_name())
-        frame = frame.f_back
-    return None
-
-
-def _task_ref(task_instance: Any) -> TaskRef:
-    map_index = getattr(task_instance, "map_index", None)
-    return TaskRef(
-        task_instance.dag_id,
-        task_instance.run_id,
-        task_instance.task_id,
-        -1 if map_index is None else map_index,
-        task_instance.try_number,
-    )
-
-
-def _is_orm(task_instance: Any) -> bool:
-    """Whether this is a database row, as in scheduler and API server, not a running task."""
-    return hasattr(task_instance, "_sa_instance_state")
-
-
-def _us(moment: datetime | None) -> int | None:
-    return None if moment is None else to_us(moment)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provenance.capture import hook_lineage, listener
+from airflow_provenance.capture import hook_lineage, listener, note_lines
 from airflow_provenance.domain.clock import FixedClock
 from airflow_provenance.domain.identity import DatasetRef, TaskRef
 from airflow_provenance.emit import failure, notes, spool
@@ -38,6 +38,7 @@ def spool_dir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(notes, "_current", None)
     monkeypatch.setattr(failure, "_last_line", None)
     monkeypatch.setattr(listener, "_clock", FixedClock(NOW_US))
+    monkeypatch.setattr(note_lines, "_clock", FixedClock(NOW_US))
     monkeypatch.setattr(hook_lineage, "_collector", lambda: None)
     monkeypatch.setenv("AIRFLOW__PROVENANCE__SPOOL_DIR", str(tmp_path / "spool"))
     monkeypatch.setenv("AIRFLOW__PROVENANCE__HASH_TIMEOUT_SECONDS", "60")
@@ -272,7 +273,7 @@ def test_airflow_still_says_so_when_a_user_sets_a_dag_run() -> None:
     from airflow.api_fastapi.core_api.services.public import dag_run as airflows
 
     with open(airflows.__file__) as file:  # noqa: PTH123 - read once
-        assert f'msg=f"{listener._SET_BY_HAND}' in file.read()
+        assert f'msg=f"{note_lines.SET_BY_HAND}' in file.read()
 
 
 def test_a_hook_that_goes_wrong_is_one_line_in_the_log(
