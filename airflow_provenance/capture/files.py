@@ -3,7 +3,7 @@
 All files of one task share one deadline, and the looking is done in a thread that is left behind
 when the time is up: a network mount that hangs must not hang the task. Digests come first: what
 `inspectors` learn from the same bytes has a part of the time, and footers are read at the end.
-No file is read twice: one that was hashed, and is as it was then, is remembered (`Memory`).
+No file is read twice: one that was hashed, and is as it was then, is remembered (`digests`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
+from airflow_provenance.capture.digests import Digests, Seen
 from airflow_provenance.capture.inspectors import PARQUET, Watched, inspector_for, is_parquet
 from airflow_provenance.capture.inspectors.parquet import read_footer
 from airflow_provenance.emit.notes import Content
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from airflow_provenance.domain.identity import DatasetRef
 
 Role = Literal["input", "output"]
-_Seen = tuple[str, Structure | None]
-# What was seen of a file, by what changes with it: device, inode, size and both times.
-Memory = dict[tuple[int, ...], _Seen]
 
 _CHUNK_BYTES = 1 << 20
 _MAX_INSPECTION_SHARE = 0.25  # of the time that is left; the rest is for digests
@@ -62,15 +60,15 @@ def inspect_files(
     role: Role,
     began_at_us: int | None,
     deadline: Deadline,
-    memory: Memory | None = None,
+    digests: Digests | None = None,
 ) -> dict[DatasetRef, Content]:
     """Look at every file until the deadline; those it did not come to say so."""
     seen: dict[DatasetRef, Content] = {}
-    memory = {} if memory is None else memory
+    digests = Digests() if digests is None else digests
 
     def look() -> None:
         for ref, path in paths.items():
-            seen[ref] = inspect_file(path, role, began_at_us, deadline, memory)
+            seen[ref] = inspect_file(path, role, began_at_us, deadline, digests)
 
     _within(deadline, look)
     # A copy: the thread may still be writing when the time is up.
@@ -111,7 +109,7 @@ def inspect_file(
     role: Role,
     began_at_us: int | None,
     deadline: Deadline,
-    memory: Memory | None = None,
+    digests: Digests | None = None,
 ) -> Content:
     """Return what the file holds now, and whether that is what the task read or wrote.
 
@@ -123,16 +121,16 @@ def inspect_file(
         role: whether the task read or wrote it.
         began_at_us: when the task began.
         deadline: when to stop.
-        memory: what was seen before; what is seen now is added.
+        digests: what was seen before; what is seen now is added.
     """
-    memory = {} if memory is None else memory
+    digests = Digests() if digests is None else digests
     try:
         # Not blocking, for a FIFO nobody writes to would hold the task here.
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         return _unseen(_reason(error))
     try:
-        return _inspect_open(fd, path, role, began_at_us, deadline, memory)
+        return _inspect_open(fd, path, role, began_at_us, deadline, digests)
     except OSError as error:
         return _unseen(_reason(error))
     finally:
@@ -140,36 +138,26 @@ def inspect_file(
 
 
 def _inspect_open(
-    fd: int, path: Path, role: Role, began_at_us: int | None, deadline: Deadline, memory: Memory
+    fd: int, path: Path, role: Role, began_at_us: int | None, deadline: Deadline, digests: Digests
 ) -> Content:
     before = os.fstat(fd)
     if not stat.S_ISREG(before.st_mode):
         kind = "a directory" if stat.S_ISDIR(before.st_mode) else "not a regular file"
         return _unseen(kind)
     size, modified_at_us = before.st_size, before.st_mtime_ns // 1000
-    seen = memory.get(_state(before)) or _read(fd, path, deadline)
+    seen = digests.get(before) or _read(fd, path, deadline)
     if seen is None:
         return Content(False, None, size, modified_at_us, _NO_TIME)
     after = os.fstat(fd)
     if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
         return Content(False, None, size, modified_at_us, "changed while it was hashed")
-    memory[_state(before)] = seen
+    digests.put(before, seen)
     digest, structure = seen
     reason = _doubt(role, max(before.st_mtime_ns, before.st_ctime_ns) // 1000, began_at_us)
     return Content(reason is None, digest, size, modified_at_us, reason, structure)
 
 
-def _state(status: os.stat_result) -> tuple[int, ...]:
-    return (
-        status.st_dev,
-        status.st_ino,
-        status.st_size,
-        status.st_mtime_ns,
-        status.st_ctime_ns,
-    )
-
-
-def _read(fd: int, path: Path, deadline: Deadline) -> _Seen | None:
+def _read(fd: int, path: Path, deadline: Deadline) -> Seen | None:
     """Return digest and structure, from one pass over the file, or None when the time is up."""
     inspector = inspector_for(path)
     budget_seconds = deadline.remaining_seconds * _MAX_INSPECTION_SHARE

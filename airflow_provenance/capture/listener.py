@@ -23,7 +23,8 @@ from airflow.listeners import hookimpl
 
 from airflow_provenance import settings
 from airflow_provenance.capture import assets, hook_lineage, note_lines
-from airflow_provenance.capture.files import Deadline, Memory, inspect_files, read_footers
+from airflow_provenance.capture.digests import Digests
+from airflow_provenance.capture.files import Deadline, inspect_files, read_footers
 from airflow_provenance.capture.instances import is_orm, task_ref, us_of
 from airflow_provenance.capture.links import links_of
 from airflow_provenance.capture.manifest import manifest_of
@@ -155,10 +156,11 @@ def _note_contents(noted: TaskRunNotes, files: Files) -> None:
     read = {**files.inputs, **noted.observed.input_files}
     written = {**files.outputs, **noted.observed.output_files}
     only_read = {ref: path for ref, path in read.items() if ref not in written}
-    deadline, memory = Deadline(settings.hash_timeout_seconds()), Memory()
+    deadline = Deadline(settings.hash_timeout_seconds())
+    digests = Digests(settings.spool_dir() / "digests")
     began_at_us = noted.started_at_us
-    noted.outputs = inspect_files(written, "output", began_at_us, deadline, memory)
-    noted.inputs = inspect_files(only_read, "input", began_at_us, deadline, memory)
+    noted.outputs = inspect_files(written, "output", began_at_us, deadline, digests)
+    noted.inputs = inspect_files(only_read, "input", began_at_us, deadline, digests)
     noted.outputs = read_footers(written, noted.outputs, deadline)
     noted.inputs = read_footers(only_read, noted.inputs, deadline)
     for ref in read.keys() & written.keys():

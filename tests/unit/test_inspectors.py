@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from airflow_provenance.capture import inspectors
-from airflow_provenance.capture.files import Deadline, Memory, inspect_files, read_footers
+from airflow_provenance.capture.digests import Digests
+from airflow_provenance.capture.files import Deadline, inspect_files, read_footers
 from airflow_provenance.capture.inspectors import Watched, inspector_for
 from airflow_provenance.capture.inspectors.csv_file import CsvInspector
 from airflow_provenance.domain.identity import DatasetRef
@@ -226,7 +227,7 @@ def test_an_inspector_that_fails_is_a_note() -> None:
 def test_no_file_is_hashed_twice_by_one_task(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, memory = tmp_path / "x.csv", Memory()
+    path, memory = tmp_path / "x.csv", Digests()
     path.write_bytes(b"a\n1\n")
     read: list[int] = []
     real = os.read
