@@ -6,7 +6,6 @@ parse every metadata file, as ``importlib.metadata`` does, would take a task 50 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import sys
@@ -14,6 +13,8 @@ from functools import lru_cache
 from importlib.metadata import PathDistribution
 from pathlib import Path
 from typing import NamedTuple
+
+from airflow_provenance.formats.dependencies import listed
 
 _SEPARATORS = re.compile(r"[-_.]+")
 # Where the name of a distribution does not follow from the name of its modules.
@@ -41,8 +42,8 @@ def dependency_list() -> tuple[str, ...]:
 
 @lru_cache(maxsize=4)
 def dependencies_hash(dependencies: tuple[str, ...]) -> str:
-    """Return the SHA-256 of a list of dependencies, a line each."""
-    return hashlib.sha256("".join(f"{one}\n" for one in dependencies).encode()).hexdigest()
+    """Return the hash of a list of dependencies."""
+    return listed(dependencies).hash
 
 
 def distribution_of(module: str) -> Installed | None:

@@ -17,6 +17,8 @@ import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from airflow_provenance.formats.facets import FACET_NAMES
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -55,15 +57,19 @@ _SEPARATORS = re.compile(r"[^a-z0-9]+")
 _FORMAL = frozenset({"_producer", "_schemaURL", "producer", "schemaURL", "eventTime", "eventType"})
 # Maps whose keys are column names, and so say nothing about the values.
 _BY_COLUMN = frozenset({"fields", "columnMetrics"})
-# Members that name a job, a run, a dataset or a task, wherever they stand.
+# Members that name a job, a run, a dataset, a task or what is installed, wherever they stand.
 _IDENTITIES = frozenset(
-    {"namespace", "name", "runId", "dagId", "taskId", "dag_id", "task_id", "run_id"}
+    {
+        *("namespace", "name", "runId", "dagId", "taskId", "dag_id", "task_id", "run_id"),
+        "dependencies",
+    }
 )
 _FORMATTED = re.compile(
     r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|\d{4}-\d\d-\d\dT\d\d:\d\d[\d:.+Z-]*"
 )
 _MIN_KNOWN_SECRET_IN_IDENTITY = 12
-# A member's name this short that looks like a name is not looked at as text: for speed.
+# A member's name this short that looks like a name is not looked at as text: for speed. Nor is the
+# name of a facet of ours: it would be lost where "airflow" is somebody's password.
 _MIN_SECRET_KEY = 20
 
 _ASSIGNED = (
@@ -237,7 +243,8 @@ class _Walk:
         redacted = {}
         for key, value in holder.items():
             name = str(key)
-            if len(name) >= _MIN_SECRET_KEY or not name.isidentifier():
+            is_text = len(name) >= _MIN_SECRET_KEY or not name.isidentifier()
+            if is_text and name not in FACET_NAMES:
                 name = self._text(name, "")
             if name in self._formal:
                 redacted[name] = value

@@ -25,6 +25,7 @@ from airflow_provenance.domain.identity import (
 from airflow_provenance.domain.run import Facet, Facets, Io, RunDoc, RunState, io_slot
 from airflow_provenance.errors import EventError
 from airflow_provenance.formats import facets as our_facets
+from airflow_provenance.formats.dependencies import DependencySet, split_manifest
 from airflow_provenance.formats.notes import (
     DagRunNote,
     NoteState,
@@ -164,6 +165,7 @@ class Entry(msgspec.Struct):
         digest: of the key, once ingest needed it.
         job, job_facets: of the job it names; the facets only of a JobEvent.
         datasets: every dataset it names; with facets only of a DatasetEvent.
+        dependencies: the list of its manifest, which `doc` is without.
         warnings: what could not be used: facets over the size limit (left out of `doc`, whole in
             `raw`), and known facets that are not of their schema (kept as they are, not read).
     """
@@ -179,6 +181,7 @@ class Entry(msgspec.Struct):
     job: tuple[str, str] | None = None
     job_facets: Facets = {}
     datasets: dict[DatasetRef, Facets] = {}
+    dependencies: DependencySet | None = None
     warnings: list[str] = []
 
 
@@ -321,6 +324,7 @@ class _Reader:
             doc=doc,
             job=(namespace, name),
             datasets={io.dataset: {} for io in (*doc.inputs.values(), *doc.outputs.values())},
+            dependencies=self._take_dependencies(doc.run_facets),
         )
 
     def _read_run_facets(self, doc: RunDoc, event_type: str | None) -> RunKey | None:
@@ -422,6 +426,21 @@ class _Reader:
                 found[name] = (event_us, identity, facet)
         return found
 
+    def _take_dependencies(self, facets: Facets) -> DependencySet | None:
+        """Take the list out of the manifest; one that is not what its hash says stays in it."""
+        facet = facets.get(our_facets.MANIFEST)
+        if facet is None:
+            return None
+        try:
+            split = split_manifest(facet[2])
+        except ValueError as error:
+            self.warnings.append(f"facet {our_facets.MANIFEST}: its list is not read: {error}")
+            return None
+        if split is None:
+            return None
+        facets[our_facets.MANIFEST] = (*facet[:2], split[0])
+        return split[1]
+
     def _decode(self, facets: Facets, name: str) -> Any:
         """Return a known facet; one that is not of its schema is kept but not read."""
         facet: Facet | None = facets.get(name)
@@ -429,7 +448,7 @@ class _Reader:
             return None
         try:
             return _DECODERS[name].decode(facet[2])
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             self.warnings.append(f"facet {name} not read: {error}")
             return None
 

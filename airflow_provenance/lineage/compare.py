@@ -1,8 +1,7 @@
 """What differed between two runs: their manifests, what was installed, the data, how they ended.
 
 A manifest's volatile groups (host, process, try) are not compared, nor is how long a run took
-called a difference. Lists of what is installed are in START events only, and go with them when raw
-events expire; the hash of the list stays.
+called a difference. What is installed is in a manifest as a hash; the store has the list of it.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from airflow_provenance.store.base import ProvenanceReader, VersionView
 
 _HASH_PATH = "environment.dependenciesHash"
-_PAGE = 100
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -83,11 +81,9 @@ def compare(store: ProvenanceReader, left: RunView, right: RunView) -> Compariso
     if one is not None and other is not None:
         differences = [*_differences(_compared(one), _compared(other), "")]
         if any(difference.path == _HASH_PATH for difference in differences):
-            lists = [
-                _dependencies(store, run, found) for run, found in ((left, one), (right, other))
-            ]
+            lists = [_dependencies(store, found) for found in (one, other)]
             if None in lists:
-                remarks.append("what is installed differs, but the lists of it are gone")
+                remarks.append("what is installed differs, but the lists of it are not known")
             else:
                 dependencies = [*_differences(lists[0], lists[1], "")]
                 differences = [found for found in differences if found.path != _HASH_PATH]
@@ -167,23 +163,11 @@ def _differences(left: Any, right: Any, path: str) -> Iterator[Difference]:
         yield Difference(path, left, right)
 
 
-def _dependencies(
-    store: ProvenanceReader, run: RunView, manifest: dict[str, Any]
-) -> dict[str, str] | None:
-    """Return what was installed, by name, from the START event that has this manifest's list."""
-    wanted = (manifest.get("environment") or {}).get("dependenciesHash")
-    after = 0
-    while entries := store.entries(after_seq=after, limit=_PAGE, run_id=run.id, with_raw=True):
-        for entry in entries:
-            if entry.event_type != "START" or entry.raw is None:
-                continue
-            event = msgspec.json.decode(entry.raw)
-            found = (event["run"].get("facets") or {}).get(facets.MANIFEST) or {}
-            listed = found.get("dependencies")
-            if listed and (found.get("environment") or {}).get("dependenciesHash") == wanted:
-                return dict(str(one).partition("==")[::2] for one in listed)
-        after = entries[-1].seq
-    return None
+def _dependencies(store: ProvenanceReader, manifest: dict[str, Any]) -> dict[str, str] | None:
+    """Return what was installed, by name; None where the list was never received."""
+    told = (manifest.get("environment") or {}).get("dependenciesHash")
+    listed = store.dependencies(told) if isinstance(told, str) else None
+    return None if listed is None else dict(one.partition("==")[::2] for one in listed)
 
 
 _Slot = tuple[DatasetRef, str | None]

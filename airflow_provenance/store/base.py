@@ -180,6 +180,9 @@ class ProvenanceReader(Protocol):
     def run_doc(self, run_id: int) -> RunDoc:
         """Return all that was said of a run, its facets included."""
 
+    def dependencies(self, dependencies_hash: str) -> list[str] | None:
+        """Return what a manifest's hash says was installed, ``name==version`` each, if known."""
+
     def siblings(self, run_id: int) -> list[RunView]:
         """Return all tries of the task instance that a run is a try of, itself included."""
 
@@ -229,6 +232,9 @@ class ProvenanceReader(Protocol):
 
     def scan_edges(self) -> Iterator[Edge]:
         """Return every edge."""
+
+    def scan_dependencies(self) -> Iterator[tuple[str, list[str]]]:
+        """Return every list of what was installed, with its hash."""
 
     def job_names(self) -> list[tuple[str, str]]:
         """Return (namespace, name) of every job."""

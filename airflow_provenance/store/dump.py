@@ -41,6 +41,7 @@ def dump_facts(store: ProvenanceReader) -> dict[str, list[Any]]:
     facts: dict[str, list[Any]] = {
         "jobs": [list(job) for job in store.job_names()],
         "datasets": [list(dataset) for dataset in store.dataset_names()],
+        "dependencies": [list(one) for one in store.scan_dependencies()],
         "runs": _dump_runs(runs),
         "versions": [_dump_version(version, keys) for version in versions.values()],
         "links": links,

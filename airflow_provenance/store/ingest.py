@@ -171,6 +171,9 @@ def _intern(ledger: Ledger, entries: list[Entry]) -> _Names:
                 merge_facets(dataset_facets.setdefault(names.datasets[ref], {}), facets)
     ledger.merge_job_facets(job_facets)
     ledger.merge_dataset_facets(dataset_facets)
+    ledger.add_dependencies(
+        dict(entry.dependencies for entry in entries if entry.dependencies is not None)
+    )
     return names
 
 

@@ -99,6 +99,9 @@ class Ledger(Protocol):
     def merge_dataset_facets(self, facets: Mapping[int, Facets]) -> None:
         """Merge the facets of DatasetEvents; per facet the latest wins."""
 
+    def add_dependencies(self, sets: Mapping[str, bytes]) -> None:
+        """Keep lists of dependencies, hash -> text; those that are known already are left."""
+
     def runs_by_digest(self, digests: Collection[bytes]) -> list[StoredRun]:
         """Return stored runs by the digest of their key."""
 

@@ -22,6 +22,7 @@ from airflow_provenance.domain.run import (
     parent_of,
 )
 from airflow_provenance.errors import SubjectError
+from airflow_provenance.formats.dependencies import dependencies_of
 from airflow_provenance.store.base import (
     Edge,
     IngestReport,
@@ -66,6 +67,7 @@ class MemoryLedger:
         self.datasets: dict[DatasetRef, int] = {}
         self.job_facets: dict[int, Facets] = defaultdict(dict)
         self.dataset_facets: dict[int, Facets] = defaultdict(dict)
+        self.dependencies: dict[str, bytes] = {}
         self.runs: dict[int, StoredRun] = {}
         self.digests: dict[bytes, int] = {}
         self.wires: set[Wire] = set()
@@ -124,6 +126,9 @@ class MemoryLedger:
     def merge_dataset_facets(self, facets: Mapping[int, Facets]) -> None:
         for one, those in facets.items():
             merge_facets(self.dataset_facets[one], those)
+
+    def add_dependencies(self, sets: Mapping[str, bytes]) -> None:
+        self.dependencies |= sets
 
     def runs_by_digest(self, digests: Collection[bytes]) -> list[StoredRun]:
         return self.runs_by_id([self.digests[one] for one in digests if one in self.digests])
@@ -306,6 +311,10 @@ class MemoryStore:
         absorbed = [one.doc for one in self._rows.runs.values() if one.absorbed_by == run_id]
         return merged([run.doc, *absorbed])
 
+    def dependencies(self, dependencies_hash: str) -> list[str] | None:
+        text = self._rows.dependencies.get(dependencies_hash)
+        return None if text is None else dependencies_of(text)
+
     def siblings(self, run_id: int) -> list[RunView]:
         if run_id not in self._rows.runs:
             return []
@@ -434,6 +443,10 @@ class MemoryStore:
 
     def scan_edges(self) -> Iterator[Edge]:
         yield from self._rows.edges
+
+    def scan_dependencies(self) -> Iterator[tuple[str, list[str]]]:
+        for dependencies_hash, text in self._rows.dependencies.items():
+            yield dependencies_hash, dependencies_of(text)
 
     def job_names(self) -> list[tuple[str, str]]:
         return sorted(self._rows.jobs)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from uuid import NAMESPACE_URL, uuid5
 
@@ -49,6 +50,14 @@ _DATASETS = (
 )
 _PARTITIONS = ("2026-01-04", "2026-01-05")
 _CONTENT_IDS = ("v1", "v2", "v3")
+# What may be installed. The third has the text, and so the hash, of the second.
+_INSTALLED = (
+    ["attrs==25.3.0", "pyyaml==6.0.2"],
+    ["attrs==25.3.0", "pyyaml==6.0.3", "sqlglot==27.0.0"],
+    ["attrs==25.3.0\npyyaml==6.0.3", "sqlglot==27.0.0"],
+    ["été==1"],
+    [],
+)
 _LIFECYCLE = ("OVERWRITE", "CREATE", "TRUNCATE", "ALTER", "DROP", "RENAME")
 
 
@@ -344,6 +353,8 @@ class _Teller:
             facets["airflowProvenance_task"] = _task_facet(one)
         if self.chance(0.35):
             facets["airflowProvenance_run"] = self.our_run_facet(event_type, times)
+        if self.chance(0.3):
+            facets["airflowProvenance_manifest"] = self.manifest_facet(event_type)
         if one.map_index >= 0:
             facets["airflow_mappedTask"] = _facet({"mapIndex": one.map_index})
         job = (one.namespace, one.job_name)
@@ -401,6 +412,20 @@ class _Teller:
             body["hostname"] = self.rng.choice(("worker-1", "worker-2", None))
         if self.chance(0.35):
             body["consumedAssetEvents"] = self.consumed()
+        return _facet(body)
+
+    def manifest_facet(self, event_type: str) -> Json:
+        """A manifest: the list of what is installed mostly on START, its hash on every event."""
+        listed = self.rng.choice(_INSTALLED)
+        text = "".join(f"{one}\n" for one in listed)
+        told = sha256(text.encode()).hexdigest()
+        if self.chance(0.1):
+            told = self.rng.choice((told.upper(), "0" * 64, None))
+        body: Json = {"environment": {"python": "3.11.7", "dependenciesHash": told}}
+        if self.chance(0.05):
+            del body["environment"]
+        if self.chance(0.8 if event_type == "START" else 0.1):
+            body["dependencies"] = None if self.chance(0.05) else listed
         return _facet(body)
 
     def consumed(self) -> list[Json]:

@@ -2,8 +2,8 @@
 
 Clarity over speed. Nothing is kept between calls, every rule looks at the whole set, and the code
 is in the order of the rules: entries, run keys, run facts, inputs and outputs, versions, append
-edges, read links (rules 1 to 5), the dump. It shares no code with ingest but the run keys, the
-event ids and the reading of times.
+edges, read links (rules 1 to 5), what was installed, the dump. It shares no code with ingest but
+the run keys, the event ids and the reading of times.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import ast
 import json
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from airflow_provenance.domain.clock import parse_time
@@ -57,6 +58,7 @@ def derive(entries: Iterable[LogEntry]) -> Json:
     return {
         "jobs": _sorted({tuple(job) for entry in log for job in entry.jobs}),
         "datasets": _sorted({tuple(ref) for entry in log for ref in entry.datasets}),
+        "dependencies": _derive_dependencies(log),
         "runs": _sorted(_dump_run(run, retry_of, superseded_by) for run in runs),
         "versions": _sorted([*map(_dump_written, versions), *_dump_observed(links)]),
         "links": _sorted(map(_dump_link, links)),
@@ -721,6 +723,27 @@ def _rule_4_newest(read: Read) -> list[Version]:
         there = [version for version in bounded if version.partition == partition]
         found += _latest_members(_newest(there), there)
     return found
+
+
+# ---- What was installed --------------------------------------------------------------------------
+
+
+def _derive_dependencies(log: list[Entry]) -> list[Any]:
+    """Return every list that a manifest brings with its hash, once.
+
+    A list that is not the one whose hash the manifest tells is no fact; nor is one with a line
+    break in it, of which another list has the same hash.
+    """
+    found: dict[str, list[str]] = {}
+    for entry in log:
+        manifest = entry.run_facets.get("airflowProvenance_manifest", {})
+        listed = manifest.get("dependencies")
+        if listed is None or any("\n" in one for one in listed):
+            continue
+        told = manifest.get("environment", {}).get("dependenciesHash")
+        if told == sha256(b"".join(one.encode() + b"\n" for one in listed)).hexdigest():
+            found[told] = listed
+    return _sorted(found.items())
 
 
 # ---- Dump ---------------------------------------------------------------------------------------

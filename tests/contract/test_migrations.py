@@ -17,7 +17,7 @@ from airflow_provenance.store.sql import migrate, migrations
 from airflow_provenance.store.sql.engine import open_engine
 from airflow_provenance.store.sql.store import SqlStore
 from airflow_provenance.store.sql.tables import metadata
-from tests.contract.test_store import GOOD, put_all
+from tests.contract.test_store import GOOD, MANIFEST, event, manifest, put_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,6 +123,30 @@ def test_down_and_up_again_works(engine: Engine, url: str) -> None:
     assert differences(engine) == []
     store = SqlStore(url)
     put_all(store, GOOD)
+    store.close()
+
+
+def test_lists_of_what_is_installed_are_read_out_of_the_raw_events_of_an_older_store(
+    engine: Engine, url: str
+) -> None:
+    migrate.migrate(engine)
+    store = SqlStore(url)
+    no_list = {MANIFEST: {"dependencies": {"of": "another kind"}}}
+    wrong = manifest(["a==1"], "0" * 64)
+    for number, facets in enumerate((manifest(["a==1", "é==2"]), no_list, wrong, manifest([]))):
+        # Together more than one chunk holds.
+        put_all(store, *(event("START", s, "j", number + 1, facets) for s in range(50)))
+    known = sorted(store.scan_dependencies())
+    store.close()
+    assert [one for _, one in known] == [["a==1", "é==2"], []]
+    command.downgrade(config_of(engine), "0001")
+    assert "dependency_set" not in tables_in(engine)
+
+    migrate.migrate(engine)
+
+    store = SqlStore(url)
+    assert sorted(store.scan_dependencies()) == known
+    put_all(store, event("START", 60, "j", 9, manifest(["a==1", "é==2"])))
     store.close()
 
 

@@ -557,6 +557,40 @@ def test_a_run_does_not_read_what_it_writes() -> None:
     assert links_of(write(1, "a"), both) == [("newest", key("a"))]
 
 
+# ---- What was installed --------------------------------------------------------------------------
+
+
+def installed_of(*manifests: Json) -> list[Any]:
+    found: list[Any] = derive(
+        event("START", second, "j", {"airflowProvenance_manifest": manifest})
+        for second, manifest in enumerate(manifests)
+    )["dependencies"]
+    return found
+
+
+# Of the text "a==1\nb==2\n".
+HASH_OF_A_AND_B = "913f6e401ad06e0320887eef9ef4dfecb5098d4a55775ff40a415044cdbc22c0"
+
+
+def test_a_list_is_a_fact_once_by_its_hash() -> None:
+    both = {"environment": {"dependenciesHash": HASH_OF_A_AND_B}, "dependencies": ["a==1", "b==2"]}
+    told_only = {"environment": {"dependenciesHash": HASH_OF_A_AND_B}}
+    assert installed_of(both, both, told_only) == [[HASH_OF_A_AND_B, ["a==1", "b==2"]]]
+
+
+def test_a_list_that_is_not_what_its_hash_says_is_no_fact() -> None:
+    environment = {"dependenciesHash": HASH_OF_A_AND_B}
+    listed = ["a==1", "b==2"]
+    for wrong in (
+        {"environment": environment, "dependencies": listed[:1]},
+        {"environment": environment, "dependencies": ["a==1\nb==2"]},
+        {"environment": environment, "dependencies": None},
+        {"environment": {}, "dependencies": listed},
+        {"dependencies": listed},
+    ):
+        assert installed_of(wrong) == []
+
+
 # ---- Jobs, datasets, and the whole --------------------------------------------------------------
 
 
@@ -598,9 +632,11 @@ def test_stories_reach_every_rule_status_state_and_kind_of_run() -> None:
         seen.update(run["key"][0] for run in facts["runs"])
         seen.update(field for run in facts["runs"] for field, value in run.items() if value)
         seen["append"] += len(facts["appends"])
+        seen.update(f"installed_{len(listed)}" for _, listed in facts["dependencies"])
     expected = (
         "named asset_event same_dag_run newest observed good open suspect "
         "RUNNING COMPLETE FAIL ABORT SKIPPED UP_FOR_RETRY UPSTREAM_FAILED REMOVED "
-        "task dag_run run retry_of superseded_by override hostname parent append"
+        "task dag_run run retry_of superseded_by override hostname parent append "
+        "installed_0 installed_1 installed_2 installed_3"
     )
     assert {name: seen[name] for name in expected.split() if seen[name] < 10} == {}

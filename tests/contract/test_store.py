@@ -5,6 +5,7 @@ That the facts themselves are right, in every order, is `test_ingest_properties`
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from airflow_provenance.domain.identity import DatasetRef, event_id
 from airflow_provenance.domain.linking import LinkRule
 from airflow_provenance.domain.run import RunState, VersionStatus
 from airflow_provenance.errors import EventError, SubjectError
+from airflow_provenance.formats.facets import MANIFEST
 from airflow_provenance.store.base import Rejected, RunQuery, SpoolOffset
 from airflow_provenance.store.ingest import Limits
 from airflow_provenance.store.sql.ledger import SqlLedger
@@ -279,6 +281,10 @@ AWKWARD: dict[str, LogEntry] = {
         "COMPLETE", 1, "j", outputs=[data(airflowProvenance_partition={"key": LONG})]
     ),
     "a version of 9,000 characters": event("COMPLETE", 1, "j", outputs=[data(version=LONG)]),
+    "a known facet that is not UTF-8": (
+        "E",
+        event("START", 1, "j", facets={"parent": {"job": "?"}})[1].replace(b"?", b"\xff"),
+    ),
     "a facet whose name holds NUL": event("COMPLETE", 1, "j", facets={"a\0b": {}}),
 }
 
@@ -549,6 +555,94 @@ def test_a_dataset_facet_of_a_wrong_shape_is_kept_but_not_read(store: Store) -> 
     assert len(report.warnings) == 2
     [version] = store.versions(TOTALS)
     assert (version.content_id, version.status) == (None, VersionStatus.GOOD)
+
+
+def manifest(listed: list[str] | None, told: str | None = None) -> Json:
+    """Return the facet with a list and its hash, or the hash that is given."""
+    text = "".join(f"{one}\n" for one in listed or ())
+    told = hashlib.sha256(text.encode()).hexdigest() if told is None else told
+    facet: Json = {"environment": {"python": "3.11.7", "dependenciesHash": told}, "hash": "abc"}
+    return {MANIFEST: facet if listed is None else {**facet, "dependencies": listed}}
+
+
+def told_by(facets: Json) -> str:
+    told: str = facets[MANIFEST]["environment"]["dependenciesHash"]
+    return told
+
+
+INSTALLED = ["attrs==25.3.0", "\u00e9t\u00e9==1", "odd\r\u2028\0==2"]
+
+
+def test_what_was_installed_is_kept_by_its_hash_when_raw_events_are_gone(store: Store) -> None:
+    brought = manifest(INSTALLED)
+    hash_ = told_by(brought)
+    assert store.dependencies(hash_) is None
+
+    put_all(store, event("START", 1, "j", facets=brought))
+    put_all(store, event("COMPLETE", 2, "j", facets=manifest(None, hash_)), GOOD)
+    store.expire(us(100))
+
+    assert store.dependencies(hash_) == INSTALLED
+    assert store.dependencies(hash_.upper()[:-1]) is None
+    assert store.dependencies("no hash") is None
+
+
+def test_a_runs_document_is_without_the_list_that_the_raw_event_keeps(store: Store) -> None:
+    brought = manifest(INSTALLED)
+    sent = event("START", 1, "j", facets={**brought, "other": {"dependencies": INSTALLED}})
+
+    put_all(store, sent)
+
+    kept = store.run_doc(run_of(store, "j").id).run_facets
+    assert json.loads(kept[MANIFEST][2]) == manifest(None, told_by(brought))[MANIFEST]
+    assert json.loads(kept["other"][2]) == {"dependencies": INSTALLED}
+    assert raws(store) == [sent[1]]
+
+
+def test_a_list_that_many_events_bring_is_one_fact(store: Store) -> None:
+    lists = [INSTALLED, ["a==1"], []]
+    for number in range(3):
+        batch = [
+            event("START", second, "j", run=10 * number + second, facets=manifest(lists[second]))
+            for second in (0, 1, 2)[: number + 1]
+        ]
+        put_all(store, *batch, *batch)
+
+    known = {told_by(manifest(one)): one for one in lists}
+    assert sorted(store.scan_dependencies()) == sorted(known.items())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        manifest(["a==1"], "0" * 64),
+        manifest(["a==1\nb==2"]),
+        {MANIFEST: {"dependencies": ["a==1"]}},
+        {MANIFEST: {"environment": None, "dependencies": ["a==1"]}},
+        {MANIFEST: {**manifest(["1"])[MANIFEST], "dependencies": [1]}},
+        {MANIFEST: {**manifest(["a==1"])[MANIFEST], "dependencies": "a==1"}},
+        {MANIFEST: ["dependencies"]},
+    ],
+)
+def test_a_list_that_is_not_what_its_hash_says_is_no_fact_and_stays_where_it_was(
+    store: Store, wrong: Json
+) -> None:
+    report = put_all(store, event("START", 1, "j", facets=wrong))
+
+    [warning] = report.warnings
+    assert MANIFEST in warning
+    assert "\n" not in warning
+    assert list(store.scan_dependencies()) == []
+    kept = store.run_doc(run_of(store, "j").id).run_facets[MANIFEST]
+    assert json.loads(kept[2]) == wrong[MANIFEST]
+
+
+def test_a_list_of_an_event_that_comes_too_late_is_no_fact(store: Store) -> None:
+    store.expire(us(10))
+
+    assert put(store, event("START", 1, "j", facets=manifest(INSTALLED))).quarantined == 1
+
+    assert list(store.scan_dependencies()) == []
 
 
 def test_job_and_dataset_events_make_their_jobs_and_datasets_known(store: Store) -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from airflow_provenance.emit.redact import MASK, KnownSecrets, Redactor
+from airflow_provenance.formats.facets import FACET_NAMES
 
 NOTHING_KNOWN = KnownSecrets()
 UUID = "013bf368-5800-7c96-b9f6-c5f28e75d56e"
@@ -159,6 +160,15 @@ def test_a_password_that_is_an_ordinary_word_does_not_rename_datasets() -> None:
     event = {"outputs": [{"namespace": "postgres://db:5432", "name": "postgres.flights"}]}
 
     assert redact(event, known("postgres")) == event
+
+
+def test_a_password_that_is_airflow_leaves_our_facets_their_names() -> None:
+    known = KnownSecrets((re.compile("airflow"),))
+    event = {"run": {"facets": {name: {"said": "by airflow"} for name in FACET_NAMES}}}
+
+    redacted = redact(event, known)["run"]["facets"]
+
+    assert redacted == {name: {"said": f"by {MASK}"} for name in FACET_NAMES}
 
 
 def test_a_long_secret_that_airflow_knows_does_not_stay_in_a_name() -> None:

@@ -153,6 +153,22 @@ class SqlLedger:
             changed.append((codec.pack_facets(known), number))
         self._bulk.execute(f"UPDATE {table} SET facets = ? WHERE id = ?", changed)
 
+    def add_dependencies(self, sets: Mapping[str, bytes]) -> None:
+        if not sets:
+            return
+        missing = {bytes.fromhex(one): text for one, text in sets.items()}
+        self._bulk.stage("q_digest", [(one,) for one in missing])
+        known = self._bulk.joined(
+            "SELECT q.digest FROM q_digest q JOIN dependency_set d ON d.hash = q.digest"
+        )
+        for row in known:
+            del missing[bytes(row[0])]
+        self._bulk.insert(
+            "dependency_set",
+            "hash, body",
+            [(one, codec.pack_bytes(text)) for one, text in missing.items()],
+        )
+
     def runs_by_digest(self, digests: Collection[bytes]) -> list[StoredRun]:
         self._bulk.stage("q_digest", [(one,) for one in digests])
         return self._stored_runs("q_digest q JOIN run r ON r.key = q.digest")

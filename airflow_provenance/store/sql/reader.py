@@ -16,6 +16,7 @@ from airflow_provenance.domain.identity import (
 from airflow_provenance.domain.linking import LinkRule
 from airflow_provenance.domain.run import RunDoc, RunState, VersionStatus, merged
 from airflow_provenance.errors import SubjectError
+from airflow_provenance.formats.dependencies import dependencies_of
 from airflow_provenance.store.base import (
     Edge,
     LogEntry,
@@ -133,6 +134,15 @@ class SqlReader:
         if not rows:
             raise SubjectError(f"there is no run {run_id}: list runs with 'runs'")
         return merged([codec.unpack_run(row[0])[1] for row in rows])
+
+    def dependencies(self, dependencies_hash: str) -> list[str] | None:
+        try:
+            digest = bytes.fromhex(dependencies_hash)
+        except ValueError:
+            return None  # a hash that some other producer made up
+        with reading(self._engine) as bulk:
+            rows = bulk.fetch("SELECT body FROM dependency_set WHERE hash = ?", (digest,))
+        return dependencies_of(codec.unpack_bytes(rows[0][0])) if rows else None
 
     def siblings(self, run_id: int) -> list[RunView]:
         rest = (
@@ -275,6 +285,12 @@ class SqlReader:
     def scan_edges(self) -> Iterator[Edge]:
         with reading(self._engine) as bulk:
             yield from (_edge(row) for row in bulk.fetch(_EDGE))
+
+    def scan_dependencies(self) -> Iterator[tuple[str, list[str]]]:
+        with reading(self._engine) as bulk:
+            rows = bulk.fetch("SELECT hash, body FROM dependency_set")
+        for digest, body in rows:
+            yield bytes(digest).hex(), dependencies_of(codec.unpack_bytes(body))
 
     def job_names(self) -> list[tuple[str, str]]:
         with reading(self._engine) as bulk:

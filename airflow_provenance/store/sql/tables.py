@@ -6,6 +6,7 @@
 ``run_wire``  the runIds under which a run was seen; two runs can share one
 ``run_source``  the DAG runs whose asset events a run consumed
 ``dataset_version``  what runs wrote, and what they read of datasets nobody here wrote
+``dependency_set``  lists of what was installed, each once; documents have their hashes
 ``run_input``  what runs read, before and after it is linked
 ``edge``      the lineage graph along the data, indexed both ways
 ============  =====================================================================================
@@ -118,6 +119,13 @@ run_doc = sa.Table(
     "run_doc",
     metadata,
     sa.Column("run_id", _Id, primary_key=True, autoincrement=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+)
+
+dependency_set = sa.Table(
+    "dependency_set",
+    metadata,
+    sa.Column("hash", sa.LargeBinary(32), primary_key=True),
     sa.Column("body", sa.LargeBinary, nullable=False),
 )
 
