@@ -27,13 +27,13 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import make_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
 START_SECONDS = 120
 RUN_SECONDS = 240
@@ -201,7 +201,11 @@ class Airflow:
             )
 
     def _wait_until_healthy(self, components: Sequence[str]) -> None:
-        names = {"scheduler": "scheduler", "triggerer": "triggerer", "dag-processor": "dag_processor"}
+        names = {
+            "scheduler": "scheduler",
+            "triggerer": "triggerer",
+            "dag-processor": "dag_processor",
+        }
         needed = ["metadatabase", *(names[one] for one in components if one in names)]
 
         def healthy() -> bool:
