@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.benchmarks import hashing, ingest, trace
+from tests.benchmarks import hashing, ingest, overhead, trace
 from tests.benchmarks.rounds import machine, postgres_server, server_settings
 
 if TYPE_CHECKING:
@@ -19,12 +19,16 @@ FULL = {
     "ingest": {"events": 40_000, "rounds": 5},
     "trace": {"runs": 1_000_000, "nodes": 300, "rounds": 3},
     "hashing": {"megabytes": 1024, "rounds": 3},
+    "overhead": {"tasks": 200, "pairs": 250},
 }
 QUICK = {
     "ingest": {"events": 4_000, "rounds": 1},
     "trace": {"runs": 5_000, "nodes": 30, "rounds": 1},
     "hashing": {"megabytes": 4, "rounds": 1},
+    "overhead": {"tasks": 3, "pairs": 2},
 }
+
+_BENCHMARKS = {"ingest": ingest, "trace": trace, "hashing": hashing, "overhead": overhead}
 
 
 def _say(text: str) -> None:
@@ -42,7 +46,7 @@ def run(names: Sequence[str], sizes: dict[str, dict[str, int]]) -> dict[str, Any
             result["machine"]["postgres"] = server_settings(server)
         _say("\n".join(f"{name}: {value}" for name, value in result["machine"].items()))
         for name in names:
-            module = {"ingest": ingest, "trace": trace, "hashing": hashing}[name]
+            module = _BENCHMARKS[name]
             result[name] = module.run(server, **sizes[name])
             _say(f"\n{module.text(result[name])}")
     result["machine"]["load_average_after"] = [round(one, 2) for one in os.getloadavg()]

@@ -64,7 +64,15 @@ def test_all_benchmarks_run(
     for name, figures in result["hashing"]["files"].items():
         assert figures["ours_seconds"] > 0
         assert (figures["rows"] is None) == (name == "bytes.bin")
+    hooks = result["overhead"]["hooks"]
+    assert {"on_task_instance_running", "success without inspection", "emit"} <= set(hooks)
+    assert hooks["emit"]["count"] >= 2 * hooks["on_task_instance_running"]["count"]
+    for figures in result["overhead"]["pairs"].values():
+        low, high = figures["interval"]
+        assert figures["count"] == 2
+        assert low <= figures["difference"] <= high
     printed = capsys.readouterr().out
     assert "Ingest:" in printed
     assert "Trace:" in printed
     assert "Hashing:" in printed
+    assert "Overhead:" in printed

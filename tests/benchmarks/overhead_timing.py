@@ -1,0 +1,46 @@
+"""An Airflow plugin that times our hooks and our transport in the processes where they run.
+
+Copied to the plugins folder by `overhead`. Each call adds a line to the file that a variable names:
+what was called, and seconds. Looking into data is a line of its own, and is part of its hook's.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from airflow_provenance.capture import listener
+from airflow_provenance.emit.transport import ProvenanceTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TIMES = "PROVENANCE_BENCHMARK_TIMES"
+INSPECTION = "_note_contents"
+HOOKS = ("on_task_instance_running", "on_task_instance_success", INSPECTION)
+
+
+def _timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    # `wraps` keeps what pluggy has put on a hook.
+    @functools.wraps(function)
+    def timed(*args: Any, **kwargs: Any) -> Any:
+        began = time.perf_counter()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            seconds = time.perf_counter() - began
+            file = os.open(os.environ[TIMES], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            os.write(file, f"{name} {seconds:.9f}\n".encode())
+            os.close(file)
+
+    return timed
+
+
+# Before Airflow registers the listener: it imports every plugin first, and in some processes twice.
+if TIMES in os.environ and not hasattr(listener, "is_timed"):
+    listener.is_timed = True  # type: ignore[attr-defined]
+    for _name in HOOKS:
+        setattr(listener, _name, _timed(_name, getattr(listener, _name)))
+    ProvenanceTransport.emit = _timed("emit", ProvenanceTransport.emit)  # type: ignore[method-assign]
