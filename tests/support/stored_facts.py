@@ -117,7 +117,7 @@ def _told(io: Io, statistics: str, names: Mapping[str, str]) -> Json:
         told["checks"] = said["dataQualityAssertions"]["assertions"]
     if "columnLineage" in said:
         told["lineage"] = _lineage(said["columnLineage"], names)
-    if (event := said.get("airflowProvenance_assetEvent")) is not None:
+    if (event := said.get("airflowProvenance_asset")) is not None:
         told["extra"] = event.get("extra")
     return told
 
