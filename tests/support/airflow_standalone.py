@@ -29,6 +29,7 @@ import urllib.request
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import psutil
 from sqlalchemy import make_url
 
 if TYPE_CHECKING:
@@ -164,12 +165,13 @@ class Airflow:
     def stop(self) -> None:
         """End every component and what it forked, and wait until all are gone."""
         for process in self.processes.values():
-            _signal_group(process, signal.SIGTERM)
+            process.terminate()  # it tells its own to end
         deadline = time.monotonic() + STOP_SECONDS
         for process in self.processes.values():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.1, deadline - time.monotonic()))
-            _signal_group(process, signal.SIGKILL)  # what a component left behind
+        for process in self.processes.values():
+            _kill_session(process.pid)  # what a component left behind, or itself
             process.wait()
         self.processes.clear()
 
@@ -284,10 +286,15 @@ def _end_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
-    # Its group outlives it as long as one of those it forked does.
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, number)
+def _kill_session(leader: int) -> None:
+    """End what is left of a session: a task has a process group of its own, so groups are no help.
+
+    A session's number is given to nobody else as long as one process of it lives.
+    """
+    for process in psutil.process_iter():
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if os.getsid(process.pid) == leader:
+                os.kill(process.pid, signal.SIGKILL)
 
 
 def _free_port() -> int:
