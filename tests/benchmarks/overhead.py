@@ -110,7 +110,7 @@ def _hooks(server: str, tasks: int) -> dict[str, Any]:
 def _of_hooks(lines: Sequence[str]) -> dict[str, Any]:
     seconds: dict[str, list[float]] = defaultdict(list)
     for line in lines:
-        name, figure = line.split()
+        name, _, figure = line.rpartition(" ")
         seconds[name].append(float(figure))
         if name == "on_task_instance_success":  # after what it spent on looking into data
             inspected = seconds[overhead_timing.INSPECTION][-1]
