@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.overhead_pairs PAIRS YEAR
 
-prints JSON: seconds with and without, pair by pair; its DAG runs are of that year. Airflow's home is the environment's, with a
-migrated database that knows the DAG, which Airflow finds in this file, too. Run by `overhead` as a
-program of its own: it changes Airflow's listeners.
+prints JSON: seconds with and without, pair by pair. Its DAG runs are of that year. Airflow's home
+is the environment's, with a migrated database that knows the DAG, which Airflow finds in this file,
+too. Run by `overhead` as a program of its own: it changes Airflow's listeners.
 
 One process and warm, so a pair differs by us alone. The official provider is on in both; without
 us its transport is ``noop``, the cheapest there is. Who comes first changes from pair to pair.

@@ -1,7 +1,8 @@
 """An Airflow plugin that times our hooks and our transport in the processes where they run.
 
 Copied to the plugins folder by `overhead`. Each call adds a line to the file that a variable names:
-what was called, and seconds. Looking into data is a line of its own, and is part of its hook's.
+what was called, and seconds. The manifest and looking into data are lines of their own, and part of
+their hooks'; a terminal event is synced to the disk, others are not.
 """
 
 from __future__ import annotations
@@ -19,10 +20,18 @@ if TYPE_CHECKING:
 
 TIMES = "PROVENANCE_BENCHMARK_TIMES"
 INSPECTION = "_note_contents"
-HOOKS = ("on_task_instance_running", "on_task_instance_success", INSPECTION)
+MANIFEST = "manifest_of"
+HOOKS = ("on_task_instance_running", "on_task_instance_success", MANIFEST, INSPECTION)
 
 
-def _timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+def _name_of_emit(_: Any, event: Any) -> str:
+    type_ = getattr(event, "eventType", None)
+    return f"emit {getattr(type_, 'value', type_)}"
+
+
+def _timed(
+    name: str, function: Callable[..., Any], full_name: Callable[..., str] | None = None
+) -> Callable[..., Any]:
     # `wraps` keeps what pluggy has put on a hook.
     @functools.wraps(function)
     def timed(*args: Any, **kwargs: Any) -> Any:
@@ -32,7 +41,8 @@ def _timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         finally:
             seconds = time.perf_counter() - began
             file = os.open(os.environ[TIMES], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            os.write(file, f"{name} {seconds:.9f}\n".encode())
+            called = full_name(*args) if full_name is not None else name
+            os.write(file, f"{called} {seconds:.9f}\n".encode())
             os.close(file)
 
     return timed
@@ -43,4 +53,6 @@ if TIMES in os.environ and not hasattr(listener, "is_timed"):
     listener.is_timed = True  # type: ignore[attr-defined]
     for _name in HOOKS:
         setattr(listener, _name, _timed(_name, getattr(listener, _name)))
-    ProvenanceTransport.emit = _timed("emit", ProvenanceTransport.emit)  # type: ignore[method-assign]
+    ProvenanceTransport.emit = _timed(  # type: ignore[method-assign]
+        "emit", ProvenanceTransport.emit, _name_of_emit
+    )

@@ -11,7 +11,6 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -48,12 +47,38 @@ REDACTED = "hunter2-hunter2"
 Json = dict[str, Any]
 
 
+class Cli(NamedTuple):
+    """Our command line, with the store and the spool of the run."""
+
+    home: Path
+    store: str
+
+    def __call__(self, *arguments: str) -> Any:
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "airflow_provenance.cli", *arguments),
+                *("--json", "--store", self.store),
+            ],
+            env={
+                **os.environ,
+                "AIRFLOW_HOME": str(self.home),
+                "AIRFLOW__PROVENANCE__SPOOL_DIR": str(self.home / "spool"),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+
 class Ran(NamedTuple):
     """What is left of the run."""
 
     lines: list[tuple[str, bytes]]
     events: list[Json]
     store: ProvenanceReader
+    cli: Cli
     names: dict[str, str]  # what stands for this run's folder, server and run_ids
 
 
@@ -73,26 +98,12 @@ def ran(tmp_path_factory: pytest.TempPathFactory, postgres_server: str) -> Itera
             for path in (home / "spool").glob("*.spool")
             for line in filter(None, path.read_bytes().split(b"\n"))
         ]
-        store_url = f"sqlite:///{folder / 'store.db'}"
-        ingested = subprocess.run(
-            [
-                *(sys.executable, "-m", "airflow_provenance.cli"),
-                *("ingest", "--spool", "--json", "--store", store_url),
-            ],
-            env={
-                **os.environ,
-                "AIRFLOW_HOME": str(home),
-                "AIRFLOW__PROVENANCE__SPOOL_DIR": str(home / "spool"),
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert ingested.returncode == 0, ingested.stderr
-        report = json.loads(ingested.stdout)
+        cli = Cli(home, f"sqlite:///{folder / 'store.db'}")
+        report = cli("ingest", "--spool")
         assert (report["quarantined"], report["warnings"]) == (0, [])
-        store = SqlStore(store_url)
-        yield Ran(lines, [json.loads(raw) for kind, raw in lines if kind == "E"], store, names)
+        store = SqlStore(cli.store)
+        events = [json.loads(raw) for kind, raw in lines if kind == "E"]
+        yield Ran(lines, events, store, cli, names)
         store.close()
 
 
@@ -257,6 +268,27 @@ def test_a_query_says_that_its_data_is_told_by_the_task(ran: Ran) -> None:
     assert {event["run"]["facets"][facets.TASK].get("ioOnTask") for event in children} == {True}
 
 
+def test_a_run_that_an_asset_triggered_names_who_wrote_it(ran: Ran) -> None:
+    consumed = [
+        event["run"]["facets"][facets.RUN].get("consumedAssetEvents")
+        for event in ran.events
+        if "triggered by an asset" in event_kinds(event)
+    ]
+
+    assert len(consumed) == 4
+    for (source,) in consumed:
+        assert (source["dagId"], source["taskId"]) == ("everything_partitions", "writes_regions")
+
+
+def test_an_asset_event_is_told_with_its_extra(ran: Ran) -> None:
+    (orders,) = (one for one in of_task(ran, "named")["outputs"] if one["name"] == "orders")
+
+    facet = orders["facets"]["airflowProvenance_assetEvent"]
+
+    assert facet["extra"] == {"rows": 3, "source": "shop"}
+    assert "orders" in facet.values()
+
+
 def test_no_secret_is_spooled(ran: Ran) -> None:
     assert [raw for _, raw in ran.lines if REDACTED.encode() in raw] == []
 
@@ -303,24 +335,9 @@ def test_a_querys_run_is_its_tasks_child_and_makes_no_version(ran: Ran) -> None:
 
 def test_the_trace_leads_from_a_file_to_what_it_was_made_of(ran: Ran) -> None:
     data = next(path for path, name in ran.names.items() if name == "{data}")
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "airflow_provenance.cli", "trace", "upstream"),
-            *(f"dataset:file/{data}/cleared.csv", "--json"),
-            *("--store", str(ran.store._engine.url)),  # type: ignore[attr-defined]
-        ],
-        env={**os.environ, "AIRFLOW_HOME": str(Path(data).parent / "home")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
 
-    answer = json.loads(done.stdout)
+    answer = ran.cli("trace", "upstream", f"dataset:file/{data}/cleared.csv")
 
-    jobs = set()
-    for one in answer["runs"]:
-        with suppress(KeyError):
-            jobs.add(one["job"]["name"])
+    jobs = {one["job"]["name"] for one in answer["runs"]}
     assert {"everything.cleared", "everything.writes_files"} <= jobs
-    assert "everything.mapped" not in jobs
+    assert not {"everything.mapped", "everything.after_cleared"} & jobs

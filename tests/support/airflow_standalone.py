@@ -6,15 +6,15 @@
         airflow.clear("flights", run_id, task_ids=["ingest"])
 
 Not ``airflow standalone``, which starts what a test may not need and leaves it running when it is
-told to end. Each component has a session of its own, so that what it forks is ended with it; one
-whose test run was killed is told to end by the kernel. The metadata database is PostgreSQL: one on
-SQLite can lose its scheduler when tasks run side by side.
+told to end. Each component has a session of its own, and a keeper (this file, run as a program)
+ends what is left of them when the ``with`` block does, or when the test run was killed: then the
+kernel closes the pipe that the keeper reads. The metadata database is PostgreSQL: one on SQLite can
+lose its scheduler when tasks run side by side.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import secrets
@@ -29,6 +29,7 @@ import urllib.request
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import psutil
 from sqlalchemy import make_url
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ START_SECONDS = 120
 RUN_SECONDS = 240
 STOP_SECONDS = 15
 TRANSPORT = {"type": "airflow_provenance.emit.transport.ProvenanceTransport"}
-_PR_SET_PDEATHSIG = 1
 
 
 class AirflowError(Exception):
@@ -85,13 +85,16 @@ class Airflow:
         airflow = cls(home, port, _environment(home, port, database_url) | dict(environment or {}))
         airflow.command("db", "migrate")
         airflow.command("dags", "reserialize")
-        try:
-            for component in components:
-                airflow._start(component)
-            airflow._wait_until_healthy(components)
-            yield airflow
-        finally:
-            airflow.stop()
+        with subprocess.Popen(
+            [sys.executable, __file__, "keep"], stdin=subprocess.PIPE, start_new_session=True
+        ) as keeper:
+            try:
+                for component in components:
+                    airflow._start(component, keeper)
+                airflow._wait_until_healthy(components)
+                yield airflow
+            finally:
+                airflow.stop(keeper)
 
     # ---- What a test does with it ----------------------------------------------------------------
 
@@ -161,15 +164,16 @@ class Airflow:
         """Change something by the REST API."""
         return self._request("PATCH", path, body)
 
-    def stop(self) -> None:
+    def stop(self, keeper: subprocess.Popen[bytes]) -> None:
         """End every component and what it forked, and wait until all are gone."""
         for process in self.processes.values():
-            _signal_group(process, signal.SIGTERM)
+            process.terminate()  # it tells its own to end
         deadline = time.monotonic() + STOP_SECONDS
         for process in self.processes.values():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.1, deadline - time.monotonic()))
-            _signal_group(process, signal.SIGKILL)  # what a component left behind
+        keeper.communicate()
+        for process in self.processes.values():
             process.wait()
         self.processes.clear()
 
@@ -183,10 +187,10 @@ class Airflow:
 
     # ---- How it is run ---------------------------------------------------------------------------
 
-    def _start(self, component: str) -> None:
+    def _start(self, component: str, keeper: subprocess.Popen[bytes]) -> None:
         arguments = ["--port", str(self.port), "--host", "127.0.0.1", "--workers", "1"]
         with (self.home / f"{component}.log").open("wb") as log:
-            self.processes[component] = subprocess.Popen(
+            self.processes[component] = process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "airflow", component),
                     *(arguments if component == "api-server" else ()),
@@ -197,8 +201,9 @@ class Airflow:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_end_with_parent,
             )
+        assert keeper.stdin is not None
+        os.write(keeper.stdin.fileno(), f"{process.pid}\n".encode())
 
     def _wait_until_healthy(self, components: Sequence[str]) -> None:
         names = {
@@ -278,19 +283,24 @@ def _environment(home: Path, port: int, database_url: str) -> dict[str, str]:
     }
 
 
-def _end_with_parent() -> None:
-    """Have the kernel end this process when the test run is killed; elsewhere than on Linux: no."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def keep() -> None:
+    """Read numbers of sessions until whoever writes them is gone; then end these sessions.
 
-
-def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
-    # Its group outlives it as long as one of those it forked does.
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, number)
+    By session, since a task has a process group of its own. A session's number is given to nobody
+    else as long as one process of it lives.
+    """
+    sessions = {int(line) for line in sys.stdin}
+    for process in psutil.process_iter():
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if os.getsid(process.pid) in sessions:
+                os.kill(process.pid, signal.SIGKILL)
 
 
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    keep()
