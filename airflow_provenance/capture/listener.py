@@ -20,6 +20,7 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any, ParamSpec
 
+import msgspec
 from airflow.listeners import hookimpl
 
 from airflow_provenance import settings
@@ -27,9 +28,11 @@ from airflow_provenance.capture import hook_lineage
 from airflow_provenance.capture.files import Deadline, Memory, inspect_files, read_footers
 from airflow_provenance.capture.manifest import manifest_of
 from airflow_provenance.domain.clock import SystemClock, to_us
+from airflow_provenance.domain.granularity import Policy
 from airflow_provenance.domain.identity import TaskRef
 from airflow_provenance.emit import failure, notes, spool
 from airflow_provenance.emit.notes import Content, TaskRunNotes
+from airflow_provenance.emit.redact import Redactor
 from airflow_provenance.errors import SettingsError
 from airflow_provenance.formats import facets
 from airflow_provenance.formats.notes import (
@@ -43,8 +46,10 @@ from airflow_provenance.formats.notes import (
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
+    from pathlib import Path
 
     from airflow_provenance.capture.hook_lineage import LocalFiles
+    from airflow_provenance.domain.identity import DatasetRef
     from airflow_provenance.formats.notes import NoteState
 
 _P = ParamSpec("_P")
@@ -52,6 +57,7 @@ _clock = SystemClock()
 # How Airflow's API server begins the message of a DAG run that a user has set.
 _SET_BY_HAND = "Dag Run's state was manually set"
 _MAX_FRAMES = 15
+_NAMES = ("namespace", "dag_id", "run_id", "task_id", "hostname", "who")
 
 
 def _harmless(hook: Callable[_P, None]) -> Callable[_P, None]:
@@ -82,13 +88,15 @@ def on_task_instance_running(previous_state: Any, task_instance: Any) -> None:  
         ref=_task_ref(task_instance),
         started_at_us=_us(task_instance.start_date),
         hostname=getattr(task_instance, "hostname", None) or None,
+        policy=_policy(),
     )
     notes.begin(noted)
     spool.open_own()
     # What can go wrong comes last: whatever it is, who runs is noted and the spool is open.
     hook_lineage.forget_collected()
     noted.consumed_asset_events = _consumed_asset_events(task_instance)
-    noted.manifest = manifest_of(task_instance)
+    if noted.granularity.of_dag.level != "none":
+        noted.manifest = manifest_of(task_instance)
 
 
 @hookimpl(tryfirst=True)
@@ -148,7 +156,8 @@ def _note_end(task_instance: Any, state: NoteState) -> None:
     noted = notes.current()
     if noted is None or noted.ref != _task_ref(task_instance):
         # The running hook failed or was not called; what is known now is still worth noting.
-        noted = TaskRunNotes(_task_ref(task_instance), _us(task_instance.start_date))
+        started_at_us = _us(task_instance.start_date)
+        noted = TaskRunNotes(_task_ref(task_instance), started_at_us, policy=_policy())
         notes.begin(noted)
     noted.ended_at_us = _us(task_instance.end_date) or _clock.now_us()
     noted.state = state
@@ -156,8 +165,8 @@ def _note_end(task_instance: Any, state: NoteState) -> None:
 
 
 def _note_contents(noted: TaskRunNotes, files: LocalFiles) -> None:
-    read = {**files.inputs, **noted.observed.input_files}
-    written = {**files.outputs, **noted.observed.output_files}
+    read = _of_interest({**files.inputs, **noted.observed.input_files}, noted)
+    written = _of_interest({**files.outputs, **noted.observed.output_files}, noted)
     only_read = {ref: path for ref, path in read.items() if ref not in written}
     deadline, memory = Deadline(settings.hash_timeout_seconds()), Memory()
     began_at_us = noted.started_at_us
@@ -167,6 +176,19 @@ def _note_contents(noted: TaskRunNotes, files: LocalFiles) -> None:
     noted.inputs = read_footers(only_read, noted.inputs, deadline)
     for ref in read.keys() & written.keys():
         noted.inputs[ref] = Content(False, reason="the task wrote it too")
+
+
+def _of_interest(files: dict[DatasetRef, Path], noted: TaskRunNotes) -> dict[DatasetRef, Path]:
+    looks_at = noted.granularity.looks_at
+    return {ref: path for ref, path in files.items() if looks_at(ref)}
+
+
+def _policy() -> Policy:
+    try:
+        return settings.granularity()
+    except SettingsError as error:
+        failure.report("mend the setting", error, outcome="All data is looked at")
+        return Policy()
 
 
 def _consumed_asset_events(task_instance: Any) -> list[dict[str, Any]] | None:
@@ -244,7 +266,18 @@ def _lost_task(task_instance: Any, state: NoteState) -> TaskRunNote:
 
 def _spool_note(note: Note) -> None:
     # Not synced: the scheduler's loop must not wait for a disk.
-    spool.open_own().append("N", encode_note(note))
+    spool.open_own().append("N", encode_note(_redacted(note)))
+
+
+def _redacted(note: Note) -> Note:
+    """Return a note whose names are redacted as they are in events, so that both still join."""
+    redactor = Redactor.configured()
+    names = {
+        name: redactor.name(value)
+        for name in _NAMES
+        if isinstance(value := getattr(note, name, None), str)
+    }
+    return msgspec.structs.replace(note, **names)
 
 
 def _current_user() -> str | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provenance import settings
 from airflow_provenance.capture import hook_lineage, listener
 from airflow_provenance.domain.clock import FixedClock
 from airflow_provenance.domain.identity import DatasetRef, TaskRef
@@ -85,7 +86,10 @@ def test_a_task_that_begins_is_noted_and_its_spool_is_open_for_forks(spool_dir: 
     listener.on_task_instance_running(None, running_task())
 
     assert notes.current() == notes.TaskRunNotes(
-        ref=REF, started_at_us=NOW_US - 60_000_000, hostname="worker-1"
+        ref=REF,
+        started_at_us=NOW_US - 60_000_000,
+        hostname="worker-1",
+        policy=settings.granularity(),
     )
     assert len(list(spool_dir.iterdir())) == 1
     assert spooled(spool_dir) == []
