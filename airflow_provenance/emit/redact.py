@@ -140,7 +140,7 @@ class Redactor:
         walk = self._walk(known, is_openlineage=True)
         if not self.keeps_values:
             event = without_values(event, walk.removed)
-        return Redacted(walk.members(event, by_column=False), walk.removed)
+        return Redacted(walk.members(event, by_column=False), +walk.removed)
 
     def redact_foreign(self, values: dict[str, Any]) -> Redacted:
         """Return a user's own values without secrets.
@@ -149,7 +149,7 @@ class Redactor:
         OpenLineage's.
         """
         walk = self._walk(None, is_openlineage=False)
-        return Redacted(walk.members(values, by_column=False), walk.removed)
+        return Redacted(walk.members(values, by_column=False), +walk.removed)
 
     def name(self, name: str) -> str:
         """Return the name of a job, a run or a host as it stands in redacted events."""
