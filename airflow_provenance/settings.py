@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from airflow_provenance.domain.granularity import Policy, parse_policy
 from airflow_provenance.errors import SettingsError
 
 SECTION = "provenance"
+_TRUE, _FALSE = frozenset({"1", "t", "true"}), frozenset({"0", "f", "false"})
 
 
 class Option(NamedTuple):
@@ -101,6 +103,20 @@ OPTIONS: dict[str, Option] = {
             "More regular expressions, one per line; text that matches is redacted.",
             r"\b\d{3}-\d{2}-\d{4}\b",
         ),
+        Option(
+            "keep_values",
+            "boolean",
+            "False",
+            "Whether values of data (SQL literals, bind parameters, column statistics) may leave.",
+        ),
+        Option(
+            "granularity",
+            "string",
+            "* * dataset",
+            "Lines of DAG_GLOB DATASET_GLOB LEVEL, the last that matches wins; levels: none, run, "
+            "dataset. A dataset is matched as NAMESPACE/NAME.",
+            "* */scratch/* none",
+        ),
     )
 }
 
@@ -161,6 +177,25 @@ def redact_patterns() -> tuple[re.Pattern[str], ...]:
     )
 
 
+def keep_values() -> bool:
+    """[provenance] keep_values: whether values of data may leave."""
+    value = _text("keep_values")
+    plain = value.strip().lower()
+    if plain not in _TRUE | _FALSE:
+        raise _refusal("keep_values", value, "give True or False")
+    return plain in _TRUE
+
+
+def granularity() -> Policy:
+    """[provenance] granularity: how closely which data of which DAG is looked at."""
+    value = _text("granularity")
+    try:
+        return parse_policy(value)
+    except ValueError as error:
+        variable = OPTIONS["granularity"].env_var
+        raise SettingsError(f"[{SECTION}] granularity: {error} (or {variable})") from error
+
+
 def namespace() -> str:
     """[openlineage] namespace: how Airflow's jobs are named; the official provider's own rule."""
     value = os.environ.get("AIRFLOW__OPENLINEAGE__NAMESPACE") or _airflow_conf(
@@ -174,7 +209,7 @@ def openlineage_disabled() -> bool:
     text = os.environ.get("AIRFLOW__OPENLINEAGE__DISABLED") or _airflow_conf(
         "openlineage", "disabled"
     )
-    return (text or "").strip().lower() in ("1", "t", "true")
+    return (text or "").strip().lower() in _TRUE
 
 
 def openlineage_transport() -> dict[str, Any] | None:

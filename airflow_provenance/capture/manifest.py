@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provenance import settings
 from airflow_provenance.capture import git, installed
+from airflow_provenance.capture.rendered import rendered_fields
 from airflow_provenance.emit.notes import ManifestNotes
 from airflow_provenance.emit.redact import Redactor
 
@@ -76,7 +77,7 @@ class _Builder:
         except _UnknownError as reason:
             self._built.absent[path] = str(reason)
         except Exception as error:  # noqa: BLE001 - a part that fails must not cost the others
-            text = " ".join(f"{type(error).__name__}: {error}".split())
+            text = Redactor().message(" ".join(f"{type(error).__name__}: {error}".split()))
             self._built.absent[path] = text[:_MAX_REASON_CHARS]
         return None
 
@@ -135,15 +136,17 @@ class _Builder:
 
     def parameters(self) -> None:
         context = self._ti.get_template_context()
-        redactor = Redactor(settings.redact_fields(), settings.redact_patterns())
+        redactor = Redactor.configured()
+        removed = self._built.removed
         for name, get in (
             ("params", lambda: _dumped(context["params"])),
             ("conf", lambda: context["dag_run"].conf),
-            ("rendered", lambda: _rendered(self._ti.task)),
+            ("rendered", lambda: rendered_fields(self._ti.task, redactor, removed)),
         ):
             values = self.attempt(f"parameters.{name}", get)
             if values is not None:
-                plain = redactor.redact_foreign(_Plain().members(values))
+                plain, found = redactor.redact_foreign(_Plain().members(values))
+                removed.update(found)
                 self._built.parameters[name] = self._bounded(plain, f"parameters.{name}")
         self._put("parameters", connections=lambda: _connection_ids(self._ti.task) or None)
 
@@ -265,16 +268,6 @@ def _to_json(value: Any) -> str:
 
 def _dumped(params: Any) -> Any:
     return params.dump() if hasattr(params, "dump") else dict(params)
-
-
-def _rendered(task: Any) -> dict[str, Any]:
-    """Return the template fields as Airflow shows them: serialised, masked and cut by Airflow."""
-    if not task.template_fields:
-        return {}
-    # Not public, but what the task runner itself has called just before: nothing else gives it.
-    from airflow.sdk.execution_time.task_runner import _serialize_rendered_fields
-
-    return dict(_serialize_rendered_fields(task))
 
 
 def _not_told() -> str:

@@ -8,10 +8,13 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from airflow_provenance import settings
 from airflow_provenance.capture.instances import task_ref, us_of
 from airflow_provenance.domain.clock import SystemClock
 from airflow_provenance.emit import spool
+from airflow_provenance.emit.redact import Redactor
 from airflow_provenance.formats.notes import (
     DagRunNote,
     Note,
@@ -29,6 +32,7 @@ _clock = SystemClock()
 # How Airflow's API server begins the message of a DAG run that a user has set.
 SET_BY_HAND = "Dag Run's state was manually set"
 _MAX_FRAMES = 15
+_NAMES = ("namespace", "dag_id", "run_id", "task_id", "hostname", "who")
 
 
 def note_dag_run(dag_run: Any, msg: str, state: NoteState) -> None:
@@ -122,7 +126,18 @@ def _waits(task_instance: Any) -> dict[str, Any]:
 
 def _spool_note(note: Note) -> None:
     # Not synced: the scheduler's loop must not wait for a disk.
-    spool.open_own().append("N", encode_note(note))
+    spool.open_own().append("N", encode_note(_redacted(note)))
+
+
+def _redacted(note: Note) -> Note:
+    """Return a note whose names are redacted as they are in events, so that both still join."""
+    redactor = Redactor.configured()
+    names = {
+        name: redactor.name(value)
+        for name in _NAMES
+        if isinstance(value := getattr(note, name, None), str)
+    }
+    return msgspec.structs.replace(note, **names)
 
 
 def _current_user() -> str | None:

@@ -209,7 +209,9 @@ def _shown(value: Any) -> str:
 
 
 def _complain(observed: Observations, problem: str, error: Exception) -> None:
-    said = " ".join(str(error).split()) or type(error).__name__
+    from airflow_provenance.emit.redact import Redactor  # here: parsing a DAG file stays fast
+
+    said = " ".join(Redactor().message(str(error)).split()) or type(error).__name__
     line = f"Provenance: {problem}: {said}. The task is not affected."
     is_new = line not in observed.complaints and len(observed.complaints) < _MOST_COMPLAINTS
     if is_new:

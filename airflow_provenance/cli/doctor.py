@@ -56,6 +56,8 @@ def examine(store_url: str | None) -> Iterator[Finding]:
         _packages,
         _transport,
         _environment,
+        _values,
+        _granularity,
         lambda: _spool(store_url),
         lambda: _store(store_url),
     )
@@ -120,6 +122,18 @@ def _environment() -> Iterator[Finding]:
         yield Finding("fail", "environment", "OPENLINEAGE_DISABLED is true: unset it")
     if settings.openlineage_disabled():
         yield Finding("fail", "environment", "[openlineage] disabled is true: turn it off")
+
+
+def _values() -> Iterator[Finding]:
+    if settings.keep_values():
+        yield Finding("warn", "values", "keep_values is on: literals of SQL and the like are kept")
+    else:
+        yield Finding("ok", "values", "values of data are left out")
+
+
+def _granularity() -> Iterator[Finding]:
+    rules = settings.granularity().rules
+    yield Finding("ok", "granularity", "; ".join(rule.text for rule in rules))
 
 
 def _spool(store_url: str | None) -> Iterator[Finding]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from airflow_provenance.domain.clock import format_time
-from airflow_provenance.emit import datasets
+from airflow_provenance.emit import datasets, granularity
 from airflow_provenance.formats import facets
 from airflow_provenance.formats.facets import standard
 
@@ -38,7 +39,7 @@ def enrich(event: Event, notes: TaskRunNotes | None) -> Event:
         enriched["inputs"] = datasets.described(inputs, notes, "inputs", written)
     if outputs:
         enriched["outputs"] = datasets.described(outputs, notes, "outputs", written)
-    return enriched
+    return granularity.applied(enriched, notes.granularity, is_own=_is_own(event, notes))
 
 
 def _is_of_task(event: Event) -> bool:
@@ -95,17 +96,29 @@ def _manifest(noted: ManifestNotes, with_dependencies: bool) -> facets.Facet:
     )
 
 
-def seal(event: Event) -> Event:
-    """Return a redacted event with the hash of its manifest over what redaction has left.
+def seal(event: Event, removed: Mapping[str, int], notes: TaskRunNotes | None) -> Event:
+    """Return a redacted event with what was removed, and its manifest's hash over what was left.
 
     A hash over the values as they were would let a reader guess a short secret until it fits.
+
+    Args:
+        event: as redaction has left it.
+        removed: how many secrets and values redaction has removed, by its rules.
+        notes: whose manifest was redacted when it was taken, of which it tells how much that was.
     """
-    run = event.get("run") or {}
-    manifest = (run.get("facets") or {}).get(facets.MANIFEST)
-    if not isinstance(manifest, dict):
+    run = event.get("run")
+    if not isinstance(run, dict):  # nowhere to say so
         return event
-    sealed = {**manifest, "hash": facets.manifest_hash(manifest)}
-    return {**event, "run": _with_facets(run, {facets.MANIFEST: sealed})}
+    counts = Counter(removed)
+    added: dict[str, facets.Facet] = {}
+    manifest = (run.get("facets") or {}).get(facets.MANIFEST)
+    if isinstance(manifest, dict):
+        added[facets.MANIFEST] = {**manifest, "hash": facets.manifest_hash(manifest)}
+        if notes is not None and notes.manifest is not None:
+            counts.update(notes.manifest.removed)
+    if counts.total():
+        added[facets.REDACTION] = facets.redaction_facet(counts)
+    return {**event, "run": _with_facets(run, added)} if added else event
 
 
 def _with_facets(holder: Event, added: Mapping[str, facets.Facet]) -> Event:

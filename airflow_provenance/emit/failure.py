@@ -11,6 +11,7 @@ import mmap
 import os
 import struct
 import time
+import traceback
 
 _log = logging.getLogger(__name__)
 _TIME = struct.Struct("d")
@@ -44,11 +45,26 @@ def begin() -> None:
         _last_line = _LastLine()
 
 
-def report(problem: str, error: BaseException) -> None:
+def report(
+    problem: str, error: BaseException, *, outcome: str = "Provenance is not recorded"
+) -> None:
     """Log one line that says what is lost and what to do; further ones are at debug level."""
     if _last_line is None:
         begin()
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(_harmless(str(error)).split()) or type(error).__name__
     level = logging.WARNING if _last_line is None or _last_line.may_speak() else logging.DEBUG
-    _log.log(level, "Provenance is not recorded: %s: %s. The task is not affected.", problem, text)
-    _log.debug("Details of the above", exc_info=error)
+    _log.log(level, "%s: %s: %s. The task is not affected.", outcome, problem, text)
+    if _log.isEnabledFor(logging.DEBUG):
+        details = "".join(traceback.format_exception(error))
+        _log.debug("Details of the above:\n%s", _harmless(details))
+
+
+def _harmless(text: str) -> str:
+    """Return a text without secrets and values: logs are read by more than may see data."""
+    from airflow_provenance.emit.redact import Redactor  # here, since it reports failures, too
+
+    try:
+        # The built-in rules: the user's may be what has failed.
+        return Redactor().message(text)
+    except Exception:  # noqa: BLE001 - saying what went wrong must not go wrong
+        return ""

@@ -5,9 +5,11 @@ Held in a module variable: it is there in a fork and in a thread of the task's p
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from airflow_provenance.domain.granularity import Looks, Policy
 from airflow_provenance.emit.observed import Observations
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ class ManifestNotes:
     Attributes:
         absent: for what is not known, or not whole, by its path: the reason.
         dependencies: ``name==version`` of everything that is installed.
+        removed: how many secrets and values are not in it, by the rules of `redact`.
     """
 
     code: dict[str, Any] = field(default_factory=dict)
@@ -49,6 +52,7 @@ class ManifestNotes:
     placement: dict[str, Any] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
     dependencies: tuple[str, ...] = ()
+    removed: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
@@ -113,6 +117,12 @@ class TaskRunNotes:
     inputs: dict[DatasetRef, Content] = field(default_factory=dict)
     outputs: dict[DatasetRef, Content] = field(default_factory=dict)
     manifest: ManifestNotes | None = field(default=None, compare=False)
+    policy: Policy = field(default_factory=Policy)
+
+    @property
+    def granularity(self) -> Looks:
+        """How closely the task's data may be looked at."""
+        return Looks(self.ref.dag_id, self.policy)
 
     @property
     def job_name(self) -> str:

@@ -1,8 +1,16 @@
-"""Taking secrets out of an event before it is spooled.
+"""Taking secrets, and values of data, out of an event before it is spooled.
 
-Three rules, in this order of certainty: a member whose *name* says it is a secret loses its text; a
-text that *is known* to Airflow's secrets masker is replaced; a text that *looks like* a secret
-(userinfo in a URI, a bearer token, a cloud key, a private key) is replaced.
+========== =======================================================================================
+rule       what is removed
+========== =======================================================================================
+known      text that is known to Airflow's secrets masker
+field      the text of a member whose name says that it is a secret
+pattern    text that looks like a secret, or identifies people (`patterns`), or as the user says
+literal    literals of SQL and of code (`formats.sql_literals`); not with ``keep_values``
+value      other values of data (`values`, `quoted`); not with ``keep_values``
+========== =======================================================================================
+
+How much each has removed is counted, and said in the event (`enrich.seal`).
 
 What a schema requires stays valid: types are kept, ``_producer`` and the like are left alone, a
 UUID stays a UUID. Names that lineage joins on (job, dataset, run) lose what looks like a secret,
@@ -14,15 +22,20 @@ from __future__ import annotations
 
 import re
 import sys
+from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from airflow_provenance import settings
+from airflow_provenance.emit import failure
+from airflow_provenance.emit.patterns import MASK, is_card_number, without_secrets
+from airflow_provenance.emit.quoted import of_message, without_quotes
+from airflow_provenance.emit.values import without_values
+from airflow_provenance.errors import SettingsError
 from airflow_provenance.formats.facets import FACET_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-MASK = "***"
 
 # Compared with names in lower case without separators, so that accessKey, access-key and
 # ACCESS_KEY are one word.
@@ -64,6 +77,10 @@ _IDENTITIES = frozenset(
         "dependencies",
     }
 )
+# Members that say on purpose who is responsible: an address there is no slip.
+_PEOPLE = frozenset({"owner", "owners", "owner_links", "who", "triggering_user_name"})
+# Where the official provider puts what users gave: no member's name has a meaning there.
+_OF_USERS = frozenset({"conf", "params"})
 _FORMATTED = re.compile(
     r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|\d{4}-\d\d-\d\dT\d\d:\d\d[\d:.+Z-]*"
 )
@@ -72,86 +89,12 @@ _MIN_KNOWN_SECRET_IN_IDENTITY = 12
 # name of a facet of ours: it would be lost where "airflow" is somebody's password.
 _MIN_SECRET_KEY = 20
 
-_ASSIGNED = (
-    r"(?:password|passwd|passphrase|pwd|secret|api[_-]?key|access[_-]?key|account[_-]?key|"
-    r"private[_-]?key|(?:access|auth|refresh|session|id|sas|api)[_-]?token)"
-)
-_SIGNED = r"[?&](?:sig|signature|x-amz-signature|x-amz-security-token|token|key)="
-_KEY_PREFIXES = (
-    r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b"  # AWS access key id
-    r"|\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_\w{20,}|\bglpat-[\w-]{20,}"
-    r"|\bxox[abeoprs]-[\w-]{10,}|\bAIza[\w-]{35}"  # Slack, Google
-    r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"  # JSON web token
-)
-
-
-class _Pattern(NamedTuple):
-    expression: re.Pattern[str]
-    replacement: str
-
-
-_PATTERNS = (
-    _Pattern(
-        re.compile(
-            r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
-            re.DOTALL,
-        ),
-        MASK,
-    ),
-    _Pattern(
-        # abfss://container@account and wasbs:// are how Azure names data: no userinfo there.
-        re.compile(r"(?<![\w+.-])((?!(?:abfss?|wasbs?):)[A-Za-z][\w+.-]*://)[^\s/?#\"'<>]+@"),
-        rf"\1{MASK}@",
-    ),
-    _Pattern(re.compile(r"\b(bearer)\s+[\w.~+/-]{8,}=*", re.IGNORECASE), rf"\1 {MASK}"),
-    _Pattern(
-        re.compile(
-            r"(authorization[\"']?\s*[:=]\s*[\"']?(?:basic|digest|token)\s+)[^\s\"',}]+",
-            re.IGNORECASE,
-        ),
-        rf"\1{MASK}",
-    ),
-    _Pattern(re.compile(_KEY_PREFIXES), MASK),
-    _Pattern(
-        # name=value in a connection string, a command line, a query string or quoted code
-        re.compile(
-            rf"({_ASSIGNED}[\"']?\s*[=:]\s*)(?:\"[^\"]*\"|'[^']*'|[^\s\"'&;,)}}\]]+)",
-            re.IGNORECASE,
-        ),
-        rf"\1{MASK}",
-    ),
-    _Pattern(re.compile(rf"({_SIGNED})[^&\s\"']+", re.IGNORECASE), rf"\1{MASK}"),
-)
-# A text without any of these, in lower case, cannot match a pattern: most texts are done with that.
-_HINTS = (
-    "-----begin",
-    "@",
-    "bearer",
-    "authorization",
-    "pass",
-    "pwd",
-    "secret",
-    "key",
-    "token",
-    "sig",
-    "akia",
-    "asia",
-    "abia",
-    "acca",
-    "gh",
-    "glpat-",
-    "xox",
-    "aiza",
-    "eyj",
-)
-_USERINFO_LEFT = re.compile(r"://\*\*\*@")
-
 
 class Redacted(NamedTuple):
-    """An event without its secrets, and how many texts were changed."""
+    """An event without its secrets and values, and how many of them each rule has removed."""
 
     event: dict[str, Any]
-    changed: int
+    removed: Counter[str]
 
 
 class KnownSecrets(NamedTuple):
@@ -165,39 +108,73 @@ class Redactor:
     """The rules, with the words and patterns a user has added."""
 
     def __init__(
-        self, fields: Iterable[str] = (), patterns: Iterable[re.Pattern[str]] = ()
+        self,
+        fields: Iterable[str] = (),
+        patterns: Iterable[re.Pattern[str]] = (),
+        *,
+        keep_values: bool = False,
     ) -> None:
         """Build the rules.
 
         Args:
             fields: more words that make a member's name secret.
             patterns: more expressions for texts that are secret.
+            keep_values: whether values of data may leave.
         """
         self._words = (*_SECRET_WORDS, *_plain_words(fields))
         self._patterns = tuple(patterns)
+        self.keeps_values = keep_values
+
+    @classmethod
+    def configured(cls) -> Redactor:
+        """Return the rules as the user has set them. Raises `SettingsError`."""
+        try:
+            keep_values = settings.keep_values()
+        except SettingsError as error:
+            failure.report("mend the setting", error, outcome="Values of data are left out")
+            keep_values = False
+        return cls(settings.redact_fields(), settings.redact_patterns(), keep_values=keep_values)
 
     def redact(self, event: dict[str, Any], known: KnownSecrets | None = None) -> Redacted:
-        """Return the event without secrets; the event given is left as it is.
+        """Return the event without secrets and values; the event given is left as it is.
 
         Args:
             event: an OpenLineage event as a dictionary.
             known: secrets known by value; what Airflow's maskers know unless told otherwise.
         """
-        known = airflow_secrets() if known is None else known
-        words = (*self._words, *_plain_words(known.words))
-        walk = _Walk(words, self._patterns, known.values)
-        return Redacted(walk.members(event, by_column=False), walk.changed)
+        walk = self._walk(known, is_openlineage=True)
+        if not self.keeps_values:
+            event = without_values(event, walk.removed)
+        return Redacted(walk.members(event, by_column=False), +walk.removed)
 
-    def redact_foreign(self, values: dict[str, Any]) -> dict[str, Any]:
+    def redact_foreign(self, values: dict[str, Any]) -> Redacted:
         """Return a user's own values without secrets.
 
         No member's name exempts its text here: a user's ``producer`` or ``fields`` is not
         OpenLineage's.
         """
-        known = airflow_secrets()
+        walk = self._walk(None, is_openlineage=False)
+        return Redacted(walk.members(values, by_column=False), +walk.removed)
+
+    def name(self, name: str) -> str:
+        """Return the name of a job, a run or a host as it stands in redacted events."""
+        return self._walk(None, is_openlineage=True).text(name, "name")
+
+    def message(self, text: str) -> str:
+        """Return the text of an exception without secrets and values."""
+        walk = self._walk(None, is_openlineage=False)
+        return walk.text(text if self.keeps_values else of_message(text, walk.removed), "")
+
+    def _walk(self, known: KnownSecrets | None, *, is_openlineage: bool) -> _Walk:
+        known = airflow_secrets() if known is None else known
         words = (*self._words, *_plain_words(known.words))
-        walk = _Walk(words, self._patterns, known.values, is_openlineage=False)
-        return walk.members(values, by_column=False)
+        return _Walk(
+            words,
+            self._patterns,
+            known.values,
+            is_openlineage=is_openlineage,
+            keeps_values=self.keeps_values,
+        )
 
 
 def airflow_secrets() -> KnownSecrets:
@@ -229,14 +206,17 @@ class _Walk:
         patterns: tuple[re.Pattern[str], ...],
         known: tuple[re.Pattern[str], ...],
         *,
-        is_openlineage: bool = True,
+        is_openlineage: bool,
+        keeps_values: bool,
     ) -> None:
         self._words, self._patterns, self._known = words, patterns, known
+        self._is_openlineage, self._keeps_values = is_openlineage, keeps_values
         nothing: frozenset[str] = frozenset()
         self._formal = _FORMAL if is_openlineage else nothing
         self._by_column = _BY_COLUMN if is_openlineage else nothing
         self._identities = _IDENTITIES if is_openlineage else nothing
-        self.changed = 0
+        self._people = _PEOPLE if is_openlineage else nothing
+        self.removed: Counter[str] = Counter()
 
     def members(self, holder: dict[Any, Any], *, by_column: bool) -> dict[str, Any]:
         names_secret = _names_secret_value(holder, self._words)
@@ -245,7 +225,7 @@ class _Walk:
             name = str(key)
             is_text = len(name) >= _MIN_SECRET_KEY or not name.isidentifier()
             if is_text and name not in FACET_NAMES:
-                name = self._text(name, "")
+                name = self.text(name, "")
             if name in self._formal:
                 redacted[name] = value
             elif by_column and isinstance(value, dict):
@@ -258,17 +238,35 @@ class _Walk:
 
     def _value(self, value: Any, name: str) -> Any:
         if isinstance(value, str):
-            return self._text(value, name)
+            return self.text(value, name)
         if isinstance(value, dict):
+            if self._is_openlineage and name in _OF_USERS:
+                return self._foreign(value)
             return self.members(value, by_column=name in self._by_column)
         if isinstance(value, (list, tuple, set)):
             return [self._value(item, name) for item in value]
+        # A schema of OpenLineage's may want a number, as a size; a user's own values have none.
+        is_card = not self._is_openlineage and type(value) is int and is_card_number(value)
+        if is_card:
+            self.removed["pattern"] += 1
+            return MASK
         return value
+
+    def _foreign(self, values: dict[Any, Any]) -> dict[str, Any]:
+        walk = _Walk(
+            self._words,
+            self._patterns,
+            self._known,
+            is_openlineage=False,
+            keeps_values=self._keeps_values,
+        )
+        walk.removed = self.removed
+        return walk.members(values, by_column=False)
 
     def _blank(self, value: Any) -> Any:
         """Mask every text below; numbers and shape stay, so that schemas still hold."""
         if isinstance(value, str):
-            self.changed += 1
+            self.removed["field"] += value != MASK
             return MASK
         if isinstance(value, dict):
             return {
@@ -279,24 +277,26 @@ class _Walk:
             return [self._blank(item) for item in value]
         return value
 
-    def _text(self, text: str, name: str) -> str:
-        is_identity = name in self._identities
+    def text(self, text: str, name: str) -> str:
+        """Return one text, which stands in a member of this name."""
         if _is_formatted(text):
             return text
+        is_identity = name in self._identities
         redacted = text
         for replacer in self._known:
             redacted = replacer.sub(_mask_long if is_identity else MASK, redacted)
-        lower = redacted.lower()
-        if any(hint in lower for hint in _HINTS):
-            for expression, replacement in _PATTERNS:
-                redacted = expression.sub(replacement, redacted)
-            if is_identity:
-                # Gone, not masked: others name the same dataset without userinfo.
-                redacted = _USERINFO_LEFT.sub("://", redacted)
+        if redacted != text:
+            self.removed["known"] += 1
+        if not self._keeps_values and not is_identity:
+            redacted = without_quotes(redacted, self.removed)
+        before = redacted
+        redacted = without_secrets(
+            redacted, is_identity=is_identity, keeps_mail=name in self._people
+        )
         for pattern in self._patterns:
             redacted = pattern.sub(MASK, redacted)
-        if redacted != text:
-            self.changed += 1
+        if redacted != before:
+            self.removed["pattern"] += 1
         return _encodable(redacted)
 
 

@@ -6,7 +6,6 @@ Configured as ``[openlineage] transport = {"type":
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -23,7 +22,6 @@ from airflow_provenance.errors import SettingsError
 if TYPE_CHECKING:
     from openlineage.client.client import Event
 
-_log = logging.getLogger(__name__)
 _TERMINAL = frozenset({"COMPLETE", "FAIL", "ABORT"})
 
 
@@ -59,11 +57,9 @@ def prepare(event: dict[str, Any]) -> bytes:
 
     Raises `SettingsError`: without the user's rules for secrets nothing may be written.
     """
-    redactor = Redactor(settings.redact_fields(), settings.redact_patterns())
-    redacted, changed = redactor.redact(enrich(event, notes.current()))
-    if changed:
-        _log.debug("Redacted %d texts of an event of job %s", changed, redacted.get("job"))
-    redacted = seal(redacted)
+    noted = notes.current()
+    redacted, removed = Redactor.configured().redact(enrich(event, noted))
+    redacted = seal(redacted, removed, noted)
     payload = _to_json(redacted)
     limit = settings.max_facet_bytes()
     # No facet is larger than its event, so most events need no closer look.

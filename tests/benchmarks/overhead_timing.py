@@ -12,7 +12,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from airflow_provenance.capture import listener
+from airflow_provenance.capture import listener, task_notes
 from airflow_provenance.emit.transport import ProvenanceTransport
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 TIMES = "PROVENANCE_BENCHMARK_TIMES"
 INSPECTION = "_note_contents"
 MANIFEST = "manifest_of"
-HOOKS = ("on_task_instance_running", "on_task_instance_success", MANIFEST, INSPECTION)
+HOOKS = ("on_task_instance_running", "on_task_instance_success")
 
 
 def _name_of_emit(_: Any, event: Any) -> str:
@@ -51,8 +51,9 @@ def _timed(
 # Before Airflow registers the listener: it imports every plugin first, and in some processes twice.
 if TIMES in os.environ and not hasattr(listener, "is_timed"):
     listener.is_timed = True  # type: ignore[attr-defined]
-    for _name in HOOKS:
-        setattr(listener, _name, _timed(_name, getattr(listener, _name)))
+    for _module, _names in ((listener, HOOKS), (task_notes, (MANIFEST, INSPECTION))):
+        for _name in _names:
+            setattr(_module, _name, _timed(_name, getattr(_module, _name)))
     ProvenanceTransport.emit = _timed(  # type: ignore[method-assign]
         "emit", ProvenanceTransport.emit, _name_of_emit
     )

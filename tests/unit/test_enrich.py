@@ -55,7 +55,7 @@ def test_the_tasks_own_event_names_the_try_and_says_when_where_and_how(
 ) -> None:
     added = enrich(event(parent={"run": {}}), notes)["run"]["facets"]
 
-    assert list(added) == ["parent", facets.TASK, facets.RUN]
+    assert list(added) == ["parent", facets.TASK, facets.RUN, facets.GRANULARITY]
     assert own(added[facets.TASK]) == {
         "dagId": "flights_month",
         "runId": "manual__1",

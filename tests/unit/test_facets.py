@@ -34,6 +34,13 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     facets.TRUNCATED: facets.truncated_facet(
         [{"path": "$.run.facets.x", "sizeBytes": 9, "sha256": "ab" * 32}]
     ),
+    facets.REDACTION: facets.redaction_facet({"literal": 2, "field": 1}),
+    facets.GRANULARITY: facets.granularity_facet(
+        "run",
+        "* * run",
+        [{"namespace": "file", "name": "/x", "level": "dataset", "rule": "* file//x dataset"}],
+        1,
+    ),
     facets.CONTENT: facets.content_facet(
         digest="ab" * 32,
         size_bytes=0,
@@ -82,6 +89,10 @@ def test_members_that_are_not_known_are_absent() -> None:
         (facets.CONTENT, "sizeBytes", -1),
         (facets.PARTITION, "key", ""),
         (facets.TRUNCATED, "facets", []),
+        (facets.REDACTION, "total", 0),
+        (facets.REDACTION, "byRule", {"literal": 1}),
+        (facets.GRANULARITY, "level", "partition"),
+        (facets.GRANULARITY, "datasets", [{"namespace": "file", "name": "/x"}]),
         (facets.TASK, "_producer", None),
     ],
 )
@@ -123,6 +134,8 @@ def test_the_schemas_are_as_published() -> None:
             "volatile",
         ],
         "airflowProvenance_truncated": ["facets"],
+        "airflowProvenance_redaction": ["byRule", "total"],
+        "airflowProvenance_granularity": ["datasets", "leftOut", "level", "rule"],
         "airflowProvenance_content": [
             "algorithm",
             "columnCount",

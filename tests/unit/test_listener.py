@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provenance.capture import hook_lineage, listener, note_lines
+from airflow_provenance import settings
+from airflow_provenance.capture import hook_lineage, listener, note_lines, task_notes
 from airflow_provenance.domain.clock import FixedClock
 from airflow_provenance.domain.identity import DatasetRef, TaskRef
 from airflow_provenance.emit import failure, notes, spool
@@ -37,7 +38,7 @@ def spool_dir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(spool, "_current", None)
     monkeypatch.setattr(notes, "_current", None)
     monkeypatch.setattr(failure, "_last_line", None)
-    monkeypatch.setattr(listener, "_clock", FixedClock(NOW_US))
+    monkeypatch.setattr(task_notes, "_clock", FixedClock(NOW_US))
     monkeypatch.setattr(note_lines, "_clock", FixedClock(NOW_US))
     monkeypatch.setattr(hook_lineage, "_collector", lambda: None)
     monkeypatch.setenv("AIRFLOW__PROVENANCE__SPOOL_DIR", str(tmp_path / "spool"))
@@ -88,7 +89,10 @@ def test_a_task_that_begins_is_noted_and_its_spool_is_open_for_forks(spool_dir: 
     listener.on_task_instance_running(None, running_task())
 
     assert notes.current() == notes.TaskRunNotes(
-        ref=REF, started_at_us=NOW_US - 60_000_000, hostname="worker-1"
+        ref=REF,
+        started_at_us=NOW_US - 60_000_000,
+        hostname="worker-1",
+        policy=settings.granularity(),
     )
     assert len(list(spool_dir.iterdir())) == 1
     assert spooled(spool_dir) == []
@@ -318,7 +322,7 @@ def test_a_manifest_that_cannot_be_made_costs_nothing_else(
     def fail(task_instance: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr(listener, "manifest_of", fail)
+    monkeypatch.setattr(task_notes, "manifest_of", fail)
 
     listener.on_task_instance_running(None, running_task())
 

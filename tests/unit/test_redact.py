@@ -106,7 +106,16 @@ def test_a_secret_hidden_in_a_map_that_is_called_fields_is_masked() -> None:
         ),
         ("abfss://container@account.dfs.core.windows.net/x", None),
         ("wasbs://container@account.blob.core.windows.net", None),
-        ("mail ann@example.org", None),
+        ("mail ann@example.org", "mail ***"),
+        ("clone git@example.org:team/flights.git", None),
+        ("card 4111 1111 1111 1111 123, or 4111111111111111.", "card *** 123, or ***."),
+        ("3782-822463-10005", "***"),
+        ("number 4111111111111112", None),
+        ("at 1700000000000, 2013-01-01 2013-01-02", None),
+        ("to DE89 3704 0044 0532 0130 00 AT ONCE", "to *** AT ONCE"),
+        ("to GB82WEST12345698765432", "to ***"),
+        ("to DE88 3704 0044 0532 0130 00", None),
+        ("Key (card)=(4111) already exists.", "Key (card)=(***) already exists."),
         ("https://example.org/@ann", None),
         ("Authorization: Bearer abcdefghijkl.mnop-qr=", "Authorization: Bearer ***"),
         ("'authorization': 'Basic dTpwYXNz'", "'authorization': 'Basic ***'"),
@@ -187,7 +196,7 @@ def test_words_and_patterns_of_the_user_count_too() -> None:
 
     redacted = redactor.redact({"passport_no": "C01", "note": "ssn 123-45."}, NOTHING_KNOWN)
 
-    assert redacted == ({"passport_no": MASK, "note": "ssn ***."}, 2)
+    assert redacted == ({"passport_no": MASK, "note": "ssn ***."}, {"field": 1, "pattern": 1})
 
 
 def test_what_a_schema_wants_by_form_stays_even_when_it_holds_a_known_secret() -> None:
@@ -208,11 +217,11 @@ def test_shape_numbers_and_nulls_stay_and_what_was_given_is_not_changed() -> Non
     event = {"a": [1, 2.5, None, True, {"b": ("x", "y")}], "password": "hunter2"}
     before = copy.deepcopy(event)
 
-    redacted, changed = Redactor().redact(event, NOTHING_KNOWN)
+    redacted, removed = Redactor().redact(event, NOTHING_KNOWN)
 
     assert event == before
     assert redacted == {"a": [1, 2.5, None, True, {"b": ["x", "y"]}], "password": MASK}
-    assert changed == 1
+    assert removed == {"field": 1}
 
 
 def test_a_key_that_is_data_is_redacted_too() -> None:

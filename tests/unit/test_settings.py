@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provenance import settings
+from airflow_provenance.domain.granularity import parse_policy
 from airflow_provenance.errors import SettingsError
 from airflow_provenance.get_provider_info import get_provider_info
 
@@ -37,6 +38,8 @@ def test_without_any_setting_everything_lies_in_airflow_home() -> None:
     assert settings.hash_timeout_seconds() == 10.0
     assert settings.redact_fields() == ()
     assert settings.redact_patterns() == ()
+    assert settings.keep_values() is False
+    assert settings.granularity() == parse_policy("* * dataset")
     assert settings.namespace() == "default"
 
 
@@ -82,6 +85,7 @@ def test_airflow_home_is_below_the_users_home_when_not_set(
         ("hash_timeout_seconds", "nan"),
         ("hash_timeout_seconds", "inf"),
         ("redact_patterns", "("),
+        ("keep_values", "maybe"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_refused_in_one_line_that_names_the_option(
@@ -93,6 +97,30 @@ def test_a_value_that_cannot_be_used_is_refused_in_one_line_that_names_the_optio
         getattr(settings, name)()
 
     assert f"[provenance] {name} is {value!r}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("True", True), ("1", True), ("f", False), (" false ", False)]
+)
+def test_a_truth_is_written_as_airflow_writes_it(
+    text: str, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__PROVENANCE__KEEP_VALUES", text)
+
+    assert settings.keep_values() is expected
+
+
+@pytest.mark.parametrize("line", ["* dataset", "* * partition", "* * run dataset"])
+def test_a_line_of_the_granularity_that_is_wrong_is_named(
+    line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__PROVENANCE__GRANULARITY", f"# all\n* * run\n{line}\n* * none")
+
+    with pytest.raises(SettingsError) as caught:
+        settings.granularity()
+
+    assert f"[provenance] granularity: line 3 is {line!r}" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

@@ -75,10 +75,10 @@ def test_the_official_client_makes_it_from_its_dotted_path() -> None:
 def test_an_event_is_one_line_of_compact_json(
     transport: ProvenanceTransport, spool_dir: Path
 ) -> None:
-    transport.emit(event("select\n1"))
+    transport.emit(event("select\nx"))
 
     (read,) = spooled(spool_dir)
-    assert read["job"]["facets"]["sql"]["query"] == "select\n1"
+    assert read["job"]["facets"]["sql"]["query"] == "select\nx"
     assert read["run"]["runId"] == RUN_ID
 
 

@@ -5,6 +5,8 @@
 ``airflowProvenance_run``             run        start, end, state, host and trigger of the task run
 ``airflowProvenance_manifest``        run        code, environment and parameters, and their hash
 ``airflowProvenance_truncated``       run        facets left out because they were too large
+``airflowProvenance_redaction``       run        how many secrets and values were removed
+``airflowProvenance_granularity``     run        how closely the policy lets data be looked at
 ``airflowProvenance_content``         dataset    digest, size and time of the content that was seen
 ``airflowProvenance_partition``       dataset    which partition of the dataset was read or written
 ``airflowProvenance_asset``           dataset    its Airflow asset, with the ``extra`` of its events
@@ -38,6 +40,8 @@ TASK: Final = "airflowProvenance_task"
 RUN: Final = "airflowProvenance_run"
 MANIFEST: Final = "airflowProvenance_manifest"
 TRUNCATED: Final = "airflowProvenance_truncated"
+REDACTION: Final = "airflowProvenance_redaction"
+GRANULARITY: Final = "airflowProvenance_granularity"
 CONTENT: Final = "airflowProvenance_content"
 PARTITION: Final = "airflowProvenance_partition"
 ASSET: Final = "airflowProvenance_asset"
@@ -51,6 +55,8 @@ _SCHEMA_NAMES: Final = {
     RUN: "AirflowProvenanceRunFacet",
     MANIFEST: "AirflowProvenanceManifestRunFacet",
     TRUNCATED: "AirflowProvenanceTruncatedRunFacet",
+    REDACTION: "AirflowProvenanceRedactionRunFacet",
+    GRANULARITY: "AirflowProvenanceGranularityRunFacet",
     CONTENT: "AirflowProvenanceContentDatasetFacet",
     PARTITION: "AirflowProvenancePartitionDatasetFacet",
     ASSET: "AirflowProvenanceAssetDatasetFacet",
@@ -174,6 +180,31 @@ def manifest_hash(facet: Facet) -> str:
 def truncated_facet(left_out: Sequence[dict[str, Any]]) -> Facet:
     """Return `TRUNCATED`: the facets that were left out, each ``{path, sizeBytes, sha256}``."""
     return _facet(TRUNCATED, facets=[*left_out])
+
+
+_REDACTION_RULES: Final = ("known", "field", "pattern", "literal", "value")
+
+
+def redaction_facet(removed: Mapping[str, int]) -> Facet:
+    """Return `REDACTION`: how many secrets and values each rule has removed from the event."""
+    by_rule = {rule: removed.get(rule, 0) for rule in _REDACTION_RULES}
+    return _facet(REDACTION, total=sum(by_rule.values()), byRule=by_rule)
+
+
+def granularity_facet(
+    level: str, rule: str, datasets: Sequence[Mapping[str, str]], left_out: int
+) -> Facet:
+    """Return `GRANULARITY`: how closely the policy let the task's data be looked at.
+
+    Args:
+        level: of the DAG.
+        rule: the line of the policy that says so.
+        datasets: each with ``namespace``, ``name``, ``level`` and ``rule``, where another level
+            than the DAG's holds.
+        left_out: how many datasets of the event the policy does not want named.
+    """
+    others = [dict(one) for one in datasets]
+    return _facet(GRANULARITY, level=level, rule=rule, datasets=others, leftOut=left_out)
 
 
 def content_facet(

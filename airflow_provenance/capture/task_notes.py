@@ -1,0 +1,108 @@
+"""What is noted of a task in its own process: when it begins, and when it ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_provenance import settings
+from airflow_provenance.capture import assets, hook_lineage
+from airflow_provenance.capture.digests import Digests
+from airflow_provenance.capture.files import Deadline, inspect_files, read_footers
+from airflow_provenance.capture.instances import task_ref, us_of
+from airflow_provenance.capture.links import links_of
+from airflow_provenance.capture.manifest import manifest_of
+from airflow_provenance.domain.clock import SystemClock
+from airflow_provenance.domain.granularity import Policy
+from airflow_provenance.emit import failure, notes, spool
+from airflow_provenance.emit.notes import Content, TaskRunNotes
+from airflow_provenance.errors import SettingsError
+from airflow_provenance.formats import facets
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from airflow_provenance.capture.assets import Files
+    from airflow_provenance.domain.identity import DatasetRef
+    from airflow_provenance.formats.notes import NoteState
+
+_clock = SystemClock()
+
+
+def note_begin(task_instance: Any) -> None:
+    """Note who runs, and open the spool so that the provider's forks share it."""
+    failure.begin()
+    noted = TaskRunNotes(
+        ref=task_ref(task_instance),
+        started_at_us=us_of(task_instance.start_date),
+        hostname=getattr(task_instance, "hostname", None) or None,
+        policy=_policy(),
+    )
+    notes.begin(noted)
+    spool.open_own()
+    # What can go wrong comes last: whatever it is, who runs is noted and the spool is open.
+    hook_lineage.forget_collected()
+    noted.consumed_asset_events = _consumed_asset_events(task_instance)
+    noted.links = links_of(task_instance, noted.consumed_asset_events)
+    if noted.granularity.of_dag.level != "none":
+        assets.note_declared(noted, task_instance)
+        noted.manifest = manifest_of(task_instance)
+
+
+def note_end(task_instance: Any, state: NoteState) -> None:
+    """Note how and when the task ended, and what its data is now."""
+    noted = notes.current()
+    if noted is None or noted.ref != task_ref(task_instance):
+        # The running hook failed or was not called; what is known now is still worth noting.
+        started_at_us = us_of(task_instance.start_date)
+        noted = TaskRunNotes(task_ref(task_instance), started_at_us, policy=_policy())
+        notes.begin(noted)
+    noted.ended_at_us = us_of(task_instance.end_date) or _clock.now_us()
+    noted.state = state
+    if noted.granularity.of_dag.level != "none":
+        _note_contents(noted, assets.note_touched(noted, task_instance))
+
+
+def _note_contents(noted: TaskRunNotes, files: Files) -> None:
+    read = _of_interest({**files.inputs, **noted.observed.input_files}, noted)
+    written = _of_interest({**files.outputs, **noted.observed.output_files}, noted)
+    only_read = {ref: path for ref, path in read.items() if ref not in written}
+    deadline = Deadline(settings.hash_timeout_seconds())
+    digests = Digests(settings.spool_dir() / "digests")
+    began_at_us = noted.started_at_us
+    noted.outputs = inspect_files(written, "output", began_at_us, deadline, digests)
+    noted.inputs = inspect_files(only_read, "input", began_at_us, deadline, digests)
+    noted.outputs = read_footers(written, noted.outputs, deadline)
+    noted.inputs = read_footers(only_read, noted.inputs, deadline)
+    for ref in read.keys() & written.keys():
+        noted.inputs[ref] = Content(False, reason="the task wrote it too")
+
+
+def _of_interest(files: dict[DatasetRef, Path], noted: TaskRunNotes) -> dict[DatasetRef, Path]:
+    looks_at = noted.granularity.looks_at
+    return {ref: path for ref, path in files.items() if looks_at(ref)}
+
+
+def _policy() -> Policy:
+    try:
+        return settings.granularity()
+    except SettingsError as error:
+        failure.report("mend the setting", error, outcome="All data is looked at")
+        return Policy()
+
+
+def _consumed_asset_events(task_instance: Any) -> list[dict[str, Any]] | None:
+    accessor = task_instance.get_template_context().get("triggering_asset_events") or {}
+    consumed: list[dict[str, Any]] = []
+    for events in accessor.values():
+        for event in events:
+            if not (event.source_dag_id and event.source_run_id):
+                continue  # not a task's doing: somebody posted it, or a watcher saw it
+            entry = facets.asset_event(
+                event.source_dag_id,
+                event.source_run_id,
+                event.source_task_id,
+                event.source_map_index,
+            )
+            if entry not in consumed:  # an event is listed under its asset and under each alias
+                consumed.append(entry)
+    return consumed or None
