@@ -94,6 +94,14 @@ OPTIONS: dict[str, Option] = {
             "More regular expressions, one per line; text that matches is redacted.",
             r"\b\d{3}-\d{2}-\d{4}\b",
         ),
+        Option(
+            "hash_key",
+            "string",
+            "",
+            "Secret that keys the hashes of failing rows' keys; without it, each run has its own.",
+            "a-long-random-text",
+            is_sensitive=True,
+        ),
     )
 }
 
@@ -147,6 +155,11 @@ def redact_patterns() -> tuple[re.Pattern[str], ...]:
     return tuple(
         _pattern(line.strip()) for line in _text("redact_patterns").splitlines() if line.strip()
     )
+
+
+def hash_key() -> str | None:
+    """[provenance] hash_key: what keys the hashes of failing rows' keys, if set."""
+    return _text("hash_key") or None
 
 
 def namespace() -> str:

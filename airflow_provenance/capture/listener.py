@@ -26,6 +26,7 @@ from airflow_provenance import settings
 from airflow_provenance.capture import hook_lineage
 from airflow_provenance.capture.files import Deadline, Memory, inspect_files, read_footers
 from airflow_provenance.capture.manifest import manifest_of
+from airflow_provenance.capture.sql_checks import note_sql_checks
 from airflow_provenance.domain.clock import SystemClock, to_us
 from airflow_provenance.domain.identity import TaskRef
 from airflow_provenance.emit import failure, notes, spool
@@ -152,6 +153,7 @@ def _note_end(task_instance: Any, state: NoteState) -> None:
         notes.begin(noted)
     noted.ended_at_us = _us(task_instance.end_date) or _clock.now_us()
     noted.state = state
+    note_sql_checks(noted, task_instance.task)
     _note_contents(noted, hook_lineage.local_files(task_instance.task))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from airflow_provenance.checks.dialects import DuckDb, Sql
+from airflow_provenance.checks.dialects import Dialect, DuckDb, Sql
 from airflow_provenance.checks.sources import Relation
 from airflow_provenance.errors import CheckError
 
@@ -62,7 +62,7 @@ class DuckSource:
         is_frame: bool = False,
         null_values: Sequence[str] = ("",),
     ) -> None:
-        self.dialect = DuckDb()
+        self.dialect: Dialect = DuckDb()
         try:
             import duckdb
         except ImportError:
