@@ -5,7 +5,7 @@ provider alike; newer ones keep ``check_results`` as well, which tells of the ot
 that is missing, such a task that succeeded has passed, and of one that failed nothing is known.
 
 Told is what the author wrote, success and counts. What a query gave is a value of the data: a
-minimum, or the two numbers of a ratio.
+minimum, or the two numbers of a ratio; `emit.sql_results` takes it out of Airflow's own words.
 """
 
 from __future__ import annotations
@@ -41,8 +41,11 @@ def note_sql_checks(noted: TaskRunNotes, task: Any) -> None:
     operators = sys.modules.get(_OPERATORS)  # not imported: the task is none of them
     if operators is None or not isinstance(task, operators.BaseSQLOperator):
         return
+    told = noted.observed.sql_checks
     try:
+        told.update((one.name, None) for one in getattr(task, "check_results", None) or ())
         for found in _found(operators, task, noted.state == "COMPLETE"):
+            told[found.check.name] = found.check
             for ref in _refs(task, found.table):
                 checks = noted.observed.checks.setdefault(ref, {})
                 checks[found.check.name, found.check.column] = found.check

@@ -85,6 +85,7 @@ class Observations:
         inputs, outputs: by dataset and partition.
         input_files, output_files: those of them that are local files.
         checks: the last of each name and column.
+        sql_checks: those of a SQL check operator by name; None for what only Airflow tells.
         complaints: what was said of bad arguments, so that a loop says it once.
     """
 
@@ -93,4 +94,5 @@ class Observations:
     input_files: dict[DatasetRef, Path] = field(default_factory=dict)
     output_files: dict[DatasetRef, Path] = field(default_factory=dict)
     checks: dict[DatasetRef, dict[tuple[str, str | None], Check]] = field(default_factory=dict)
+    sql_checks: dict[str, Check | None] = field(default_factory=dict)
     complaints: set[str] = field(default_factory=set)
