@@ -4,6 +4,7 @@
 
     ProvenanceError              one line that says what to do; the command line prints just that
     ├── SettingsError            a setting is missing or cannot be used: change the setting
+    ├── CheckError               a check of a dataset cannot work as it is: mend the check
     ├── SubjectError             a run, dataset or version was asked for that cannot be found
     ├── EventError               an event that cannot be ingested: it goes to the quarantine
     └── StoreError               the store cannot be used as it is
@@ -20,6 +21,10 @@ class ProvenanceError(Exception):
 
 class SettingsError(ProvenanceError):
     """A setting is missing or cannot be used."""
+
+
+class CheckError(ProvenanceError):
+    """A check of a dataset is declared, or run, in a way that cannot work."""
 
 
 class SubjectError(ProvenanceError):

@@ -17,6 +17,12 @@ def get_provider_info() -> dict[str, Any]:
         "package-name": "airflow-provenance",
         "name": "Provenance",
         "description": "Turns task runs into provenance that can be trusted.",
+        "task-decorators": [
+            {
+                "class-name": "airflow_provenance.decorators.dataset_check.dataset_check_task",
+                "name": "dataset_check",
+            }
+        ],
         "config": {
             SECTION: {
                 "description": "Provenance of task runs: what is recorded, and where it is kept.",

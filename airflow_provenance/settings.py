@@ -117,6 +117,14 @@ OPTIONS: dict[str, Option] = {
             "dataset. A dataset is matched as NAMESPACE/NAME.",
             "* */scratch/* none",
         ),
+        Option(
+            "hash_key",
+            "string",
+            "",
+            "Secret that keys the hashes of failing rows' keys; without it, each run has its own.",
+            "a-long-random-text",
+            is_sensitive=True,
+        ),
     )
 }
 
@@ -194,6 +202,11 @@ def granularity() -> Policy:
     except ValueError as error:
         variable = OPTIONS["granularity"].env_var
         raise SettingsError(f"[{SECTION}] granularity: {error} (or {variable})") from error
+
+
+def hash_key() -> str | None:
+    """[provenance] hash_key: what keys the hashes of failing rows' keys, if set."""
+    return _text("hash_key") or None
 
 
 def namespace() -> str:

@@ -11,6 +11,7 @@ from airflow_provenance.capture.files import Deadline, inspect_files, read_foote
 from airflow_provenance.capture.instances import task_ref, us_of
 from airflow_provenance.capture.links import links_of
 from airflow_provenance.capture.manifest import manifest_of
+from airflow_provenance.capture.sql_checks import note_sql_checks
 from airflow_provenance.domain.clock import SystemClock
 from airflow_provenance.domain.granularity import Policy
 from airflow_provenance.emit import failure, notes, spool
@@ -59,6 +60,7 @@ def note_end(task_instance: Any, state: NoteState) -> None:
     noted.ended_at_us = us_of(task_instance.end_date) or _clock.now_us()
     noted.state = state
     if noted.granularity.of_dag.level != "none":
+        note_sql_checks(noted, task_instance.task)
         _note_contents(noted, assets.note_touched(noted, task_instance))
 
 

@@ -97,7 +97,8 @@ def _described(
             found[role_slot] = {**of_role, **_there(dataset, role_slot)}
         if checks:
             # The standard has no such facet for outputs, and consumers look for it here.
-            slot = "inputFacets" if side == "inputs" else "facets"
+            is_there = standard.ASSERTIONS in found["facets"]  # where Airflow's operators say it
+            slot = "inputFacets" if side == "inputs" and not is_there else "facets"
             found[slot] = _with_checks(_there(found, slot), checks.values())
         yield found if found["facets"] or "facets" in dataset else _without_facets(found)
 
@@ -155,6 +156,12 @@ def _with_checks(there: dict[str, Any], checks: Iterable[Check]) -> dict[str, An
             column=check.column,
             severity=check.severity,
             failed_rows=check.failed_rows,
+            kind=check.kind,
+            rows=check.rows,
+            expected=check.expected,
+            actual=check.actual,
+            sql=check.sql,
+            params=check.params,
         )
         for check in checks
     ]
@@ -164,8 +171,15 @@ def _with_checks(there: dict[str, Any], checks: Iterable[Check]) -> dict[str, An
     theirs = facet.get("assertions") if isinstance(facet, dict) else None
     if not isinstance(theirs, list):
         return there
-    new = [one for one in ours if one not in theirs]
-    return {**there, standard.ASSERTIONS: {**facet, "assertions": [*theirs, *new]}}
+    said_anew = {_check_name(one) for one in ours if "name" in one}
+    kept = [one for one in theirs if _check_name(one) not in said_anew and one not in ours]
+    return {**there, standard.ASSERTIONS: {**facet, "assertions": [*kept, *ours]}}
+
+
+def _check_name(assertion: Any) -> tuple[object, object] | None:
+    """Return by which name and column two producers tell of the same check."""
+    named = assertion.get("name") if isinstance(assertion, dict) else None
+    return None if named is None else (named, assertion.get("column"))
 
 
 def _there(dataset: _Dataset, slot: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provenance.domain.clock import format_time
 from airflow_provenance.emit import datasets, granularity
+from airflow_provenance.emit.sql_results import without_results
 from airflow_provenance.formats import facets
 from airflow_provenance.formats.facets import standard
 
@@ -50,6 +51,9 @@ def _is_of_task(event: Event) -> bool:
 def _run_facets(event: Event, notes: TaskRunNotes) -> dict[str, facets.Facet]:
     added = {facets.TASK: facets.task_facet(notes.ref)}
     if _is_own(event, notes):
+        if notes.observed.sql_checks:
+            there = event["run"].get("facets") or {}
+            added |= without_results(there, notes.observed.sql_checks)
         added[facets.RUN] = facets.run_facet(
             started_at=format_time(notes.started_at_us),
             ended_at=format_time(notes.ended_at_us),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from airflow_provenance.domain.identity import DatasetRef
@@ -52,13 +53,28 @@ class Observation:
 
 
 class Check(NamedTuple):
-    """The outcome of a quality check."""
+    """The outcome of a quality check.
+
+    Attributes:
+        name: of this check; without a kind, its kind as well.
+        failed_rows, rows: how many rows are not as they should be, and were looked at.
+        kind: of check, as ``not_null``.
+        expected, actual: what the author asks for, and the count that was found instead.
+        sql: the author's own.
+        params: what else is known.
+    """
 
     name: str
     is_passed: bool
     column: str | None = None
     failed_rows: int | None = None
     severity: str = "error"
+    kind: str | None = None
+    rows: int | None = None
+    expected: str | None = None
+    actual: str | None = None
+    sql: str | None = None
+    params: Mapping[str, Any] | None = None
 
 
 @dataclass(slots=True)
@@ -69,6 +85,7 @@ class Observations:
         inputs, outputs: by dataset and partition.
         input_files, output_files: those of them that are local files.
         checks: the last of each name and column.
+        sql_checks: those of a SQL check operator by name; None for what only Airflow tells.
         complaints: what was said of bad arguments, so that a loop says it once.
     """
 
@@ -77,4 +94,5 @@ class Observations:
     input_files: dict[DatasetRef, Path] = field(default_factory=dict)
     output_files: dict[DatasetRef, Path] = field(default_factory=dict)
     checks: dict[DatasetRef, dict[tuple[str, str | None], Check]] = field(default_factory=dict)
+    sql_checks: dict[str, Check | None] = field(default_factory=dict)
     complaints: set[str] = field(default_factory=set)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from airflow_provenance.formats.facets import PRODUCER, Facet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 SCHEMA: Final = "schema"
 LIFECYCLE: Final = "lifecycleStateChange"
@@ -96,11 +96,33 @@ def assertions_facet(assertions: Iterable[Facet]) -> Facet:
 
 
 def assertion(
-    name: str, *, success: bool, column: str | None, severity: str, failed_rows: int | None
+    name: str,
+    *,
+    success: bool,
+    column: str | None,
+    severity: str,
+    failed_rows: int | None,
+    kind: str | None = None,
+    rows: int | None = None,
+    expected: str | None = None,
+    actual: str | None = None,
+    sql: str | None = None,
+    params: Mapping[str, object] | None = None,
 ) -> Facet:
-    """Return the outcome of one check."""
-    params = None if failed_rows is None else {"failedRows": failed_rows}
-    return _known(assertion=name, success=success, column=column, severity=severity, params=params)
+    """Return the outcome of one check; its kind is the assertion, if it has one beside its name."""
+    counts = _known(failedRows=failed_rows, rows=rows)
+    return _known(
+        assertion=kind or name,
+        name=name if kind else None,
+        success=success,
+        column=column,
+        severity=severity,
+        expected=expected,
+        actual=actual,
+        content=sql,
+        contentType="sql" if sql else None,
+        params={**counts, **(params or {})} or None,
+    )
 
 
 def _facet(name: str, **members: object) -> Facet:
