@@ -1,10 +1,12 @@
 """``DatasetCheckOperator``: checks a table or a file, tells provenance, and stops bad data.
 
-DatasetCheckOperator(
-task_id="check_flights",
-asset="/data/flights_{{ ds }}.csv",
-checks=[NotNull("dest"), Range("distance", min=0), RowCount(min=1)],
-)
+    DatasetCheckOperator(
+        task_id="check_flights",
+        asset="/data/flights_{{ ds }}.csv",
+        checks=[NotNull("dest"), Range("distance", min=0), RowCount(min=1)],
+    )
+
+`airflow_provenance.checks` has the checks, and runs them.
 """
 
 from __future__ import annotations
