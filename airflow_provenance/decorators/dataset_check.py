@@ -1,8 +1,10 @@
 """``@task.dataset_check``: checks what a function returns: a dataframe, a file or a table.
 
-@task.dataset_check(checks=[NotNull("dest")], asset="file:///data/flights.csv")
-def flights():
-return pandas.read_csv("/data/flights.csv")
+    @task.dataset_check(checks=[NotNull("dest")], asset="file:///data/flights.csv")
+    def flights():
+        return pandas.read_csv("/data/flights.csv")
+
+The dataset is an input of the task; what the task returns are counts.
 """
 
 from __future__ import annotations
