@@ -6,6 +6,7 @@ never sends: the official OpenLineage provider stays the only producer of task e
 
 `hook_lineage` says which local files a task declared or touched, `files` looks at their content and
 `inspectors` say what it means. `observe` is what a task's author calls to say more.
+`sql_jobs` says which tables a task's SQL read and wrote, and `tables` what is in them.
 `manifest` says with which code, environment and parameters a task runs, with the help of `git` and
 `installed`.
 """

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # No public way to empty it: Airflow makes a new process for every task, but not in `dag.test()`.
 _COLLECTED = ("_inputs", "_outputs", "_input_counts", "_output_counts", "_extra", "_extra_counts")
+# As `airflow.providers.common.sql.hooks.lineage` has it, which not every task has imported.
+_SQL_JOB = "sql_job"
 
 
 class LocalFiles(NamedTuple):
@@ -25,6 +27,13 @@ class LocalFiles(NamedTuple):
 
     inputs: dict[DatasetRef, Path]
     outputs: dict[DatasetRef, Path]
+
+
+class SqlJobs(NamedTuple):
+    """What hooks ran; not all of it where Airflow's collector was full."""
+
+    infos: list[Any]
+    is_all: bool
 
 
 def local_files(task: Any) -> LocalFiles:
@@ -35,6 +44,15 @@ def local_files(task: Any) -> LocalFiles:
         inputs += [info.asset.uri for info in collected.inputs]
         outputs += [info.asset.uri for info in collected.outputs]
     return LocalFiles(_by_dataset(inputs), _by_dataset(outputs))
+
+
+def sql_jobs() -> SqlJobs:
+    """Return what hooks reported of the SQL that they ran, in that order."""
+    collector = _collector()
+    if collector is None:
+        return SqlJobs([], is_all=True)
+    extra = collector.collected_assets.extra
+    return SqlJobs([info for info in extra if info.key == _SQL_JOB], len(extra) < _most_extra())
 
 
 def forget_collected() -> None:
@@ -76,6 +94,12 @@ def _uris(task: Any, side: str) -> Iterable[str]:
 
 def _by_dataset(uris: Iterable[str]) -> dict[DatasetRef, Path]:
     return dict(found for uri in uris if (found := local_file(uri)) is not None)
+
+
+def _most_extra() -> int:
+    from airflow.sdk import lineage
+
+    return getattr(lineage, "MAX_COLLECTED_EXTRA", 200)
 
 
 def _collector() -> Any:

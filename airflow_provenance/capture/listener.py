@@ -4,14 +4,14 @@
 process              hook                        what is noted
 ===================  ==========================  ================================================
 task                 running                     who runs, since when, where, why, its manifest
-task                 success, failed, skipped    how and when it ended, content of local files
+task                 success, failed, skipped    how and when it ended, content of files, tables
 scheduler            failed                      a task that was lost: a ``task_run`` line
 scheduler            DAG run                     a ``dag_run`` line
 API server           any of these                somebody set a state: a ``state_override`` line
 ===================  ==========================  ================================================
 
 Never an Airflow session: one opened in the scheduler's listener kills the scheduler. No hook waits
-for anything but the hashing of files, which has a budget, and none can fail its caller.
+for anything but looking at files and at tables, which have budgets; none can fail its caller.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from airflow_provenance import settings
 from airflow_provenance.capture import hook_lineage
 from airflow_provenance.capture.files import Deadline, Memory, inspect_files, read_footers
 from airflow_provenance.capture.manifest import manifest_of
+from airflow_provenance.capture.sql_jobs import note_tables
 from airflow_provenance.domain.clock import SystemClock, to_us
 from airflow_provenance.domain.identity import TaskRef
 from airflow_provenance.emit import failure, notes, spool
@@ -153,6 +154,8 @@ def _note_end(task_instance: Any, state: NoteState) -> None:
     noted.ended_at_us = _us(task_instance.end_date) or _clock.now_us()
     noted.state = state
     _note_contents(noted, hook_lineage.local_files(task_instance.task))
+    if (jobs := hook_lineage.sql_jobs()).infos:
+        note_tables(noted, jobs, Deadline(settings.table_timeout_seconds()))
 
 
 def _note_contents(noted: TaskRunNotes, files: LocalFiles) -> None:

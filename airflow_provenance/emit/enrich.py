@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provenance.domain.clock import format_time
-from airflow_provenance.emit import datasets
+from airflow_provenance.emit import datasets, sql_lineage
 from airflow_provenance.formats import facets
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def enrich(event: Event, notes: TaskRunNotes | None) -> Event:
     single-process run emits from the same process, are not the task's doing.
     """
     if notes is None or not _is_of_task(event):
-        return event
+        return sql_lineage.with_column_lineage(event)
     enriched = {**event, "run": _with_facets(event["run"], _run_facets(event, notes))}
     inputs, outputs = event.get("inputs") or [], event.get("outputs") or []
     if _is_own(event, notes):
@@ -36,7 +36,8 @@ def enrich(event: Event, notes: TaskRunNotes | None) -> Event:
         enriched["inputs"] = datasets.described(inputs, notes, "inputs", written)
     if outputs:
         enriched["outputs"] = datasets.described(outputs, notes, "outputs", written)
-    return enriched
+    settled = [ref for ref, one in notes.written.items() if one.column_lineage is not None]
+    return sql_lineage.with_column_lineage(enriched, settled)
 
 
 def _is_of_task(event: Event) -> bool:
@@ -45,7 +46,7 @@ def _is_of_task(event: Event) -> bool:
 
 
 def _run_facets(event: Event, notes: TaskRunNotes) -> dict[str, facets.Facet]:
-    added = {facets.TASK: facets.task_facet(notes.ref)}
+    added = {facets.TASK: facets.task_facet(notes.ref, is_io_on_task=_is_io_on_task(event, notes))}
     if _is_own(event, notes):
         added[facets.RUN] = facets.run_facet(
             started_at=format_time(notes.started_at_us),
@@ -62,6 +63,16 @@ def _run_facets(event: Event, notes: TaskRunNotes) -> dict[str, facets.Facet]:
 
 def _is_own(event: Event, notes: TaskRunNotes) -> bool:
     return bool(event.get("job", {}).get("name") == notes.job_name)
+
+
+def _is_io_on_task(event: Event, notes: TaskRunNotes) -> bool:
+    """Whether the task's own events tell all that this one, of another job, reads and writes."""
+    inputs = datasets.refs(event.get("inputs") or [])
+    outputs = datasets.refs(event.get("outputs") or [])
+    if _is_own(event, notes) or not (inputs or outputs):
+        return False
+    read, written = (side.keys() | notes.not_datasets for side in (notes.inputs, notes.outputs))
+    return read.issuperset(inputs) and written.issuperset(outputs)
 
 
 def _manifest(noted: ManifestNotes, with_dependencies: bool) -> facets.Facet:

@@ -52,8 +52,8 @@ _SCHEMA_NAMES: Final = {
     CONTENT: "AirflowProvenanceContentDatasetFacet",
     PARTITION: "AirflowProvenancePartitionDatasetFacet",
 }
-# 1-1-0: format, columnCount and note.
-_NEWER_VERSIONS: Final = {CONTENT: "1-1-0"}
+# CONTENT: 1-1-0 format, columnCount and note; 1-2-0 tables, and rowCount. TASK: 1-1-0 ioOnTask.
+_NEWER_VERSIONS: Final = {CONTENT: "1-2-0", TASK: "1-1-0"}
 FACET_NAMES: Final = tuple(_SCHEMA_NAMES)
 _VERSION_SCHEMA_URL: Final = (
     "https://openlineage.io/spec/facets/1-0-1/DatasetVersionDatasetFacet.json"
@@ -82,8 +82,14 @@ def load_schema(name: str) -> dict[str, Any]:
     return schema
 
 
-def task_facet(ref: TaskRef) -> Facet:
-    """Return `TASK`: the try of a task whose process emitted the event."""
+def task_facet(ref: TaskRef, *, is_io_on_task: bool = False) -> Facet:
+    """Return `TASK`: the try of a task whose process emitted the event.
+
+    Args:
+        ref: the try.
+        is_io_on_task: whether the task's own events have all datasets of this one, which is of
+            another job.
+    """
     return _facet(
         TASK,
         dagId=ref.dag_id,
@@ -91,6 +97,7 @@ def task_facet(ref: TaskRef) -> Facet:
         taskId=ref.task_id,
         mapIndex=ref.map_index,
         tryNumber=ref.try_number,
+        ioOnTask=is_io_on_task or None,
     )
 
 
@@ -165,6 +172,7 @@ def truncated_facet(left_out: Sequence[dict[str, Any]]) -> Facet:
 
 def content_facet(
     *,
+    algorithm: str = "sha256",
     digest: str | None = None,
     size_bytes: int | None = None,
     modified_at: str | None = None,
@@ -172,6 +180,7 @@ def content_facet(
     reason: str | None = None,
     format_: str | None = None,
     column_count: int | None = None,
+    row_count: int | None = None,
     note: str | None = None,
 ) -> Facet:
     """Return `CONTENT`: the digest of the content, or the reason why there is none.
@@ -181,7 +190,7 @@ def content_facet(
     """
     return _facet(
         CONTENT,
-        algorithm=None if digest is None else "sha256",
+        algorithm=None if digest is None else algorithm,
         digest=digest,
         sizeBytes=size_bytes,
         modifiedAt=modified_at,
@@ -189,6 +198,7 @@ def content_facet(
         reason=reason,
         format=format_,
         columnCount=column_count,
+        rowCount=row_count,
         note=note,
     )
 
