@@ -90,6 +90,19 @@ OPTIONS: dict[str, Option] = {
             "registry.example.com/airflow@sha256:0123abcd",
         ),
         Option(
+            "table_timeout_seconds",
+            "float",
+            "5.0",
+            "Seconds a task may spend on looking at the tables that it read and wrote, all"
+            " together. 0 turns it off.",
+        ),
+        Option(
+            "table_max_rows",
+            "integer",
+            "1000000",
+            "Most rows of a table whose content is looked at; of a larger one, its columns are.",
+        ),
+        Option(
             "redact_fields",
             "string",
             "",
@@ -157,14 +170,17 @@ def max_facet_bytes() -> int:
 
 def hash_timeout_seconds() -> float:
     """[provenance] hash_timeout_seconds: a task's budget for hashing local files."""
-    value = _text("hash_timeout_seconds")
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < float("inf"):
-        raise _refusal("hash_timeout_seconds", value, "give seconds, 0 or more")
-    return seconds
+    return _seconds("hash_timeout_seconds")
+
+
+def table_timeout_seconds() -> float:
+    """[provenance] table_timeout_seconds: a task's budget for looking at its tables."""
+    return _seconds("table_timeout_seconds")
+
+
+def table_max_rows() -> int:
+    """[provenance] table_max_rows: the largest table whose content is looked at."""
+    return _whole_number("table_max_rows")
 
 
 def image() -> str:
@@ -298,6 +314,17 @@ def _parsed(path: Path) -> configparser.RawConfigParser:
     except (configparser.Error, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} cannot be read: {error}".replace("\n", " ")) from error
     return parser
+
+
+def _seconds(name: str) -> float:
+    value = _text(name)
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise _refusal(name, value, "give seconds, 0 or more")
+    return seconds
 
 
 def _whole_number(name: str) -> int:

@@ -6,7 +6,8 @@ observes, and never sends: the official OpenLineage provider stays the only prod
 
 `assets` says which datasets a task declared or touched (`hook_lineage`), named by `asset_names`;
 `files` looks at their content and `inspectors` say what it means. `observe` is what a task's author
-calls to say more. `links` says what a try follows, and `manifest` with which code, environment and
+calls to say more. `sql_jobs` says which tables a task's SQL read and wrote, and `tables` what is in
+them. `links` says what a try follows, and `manifest` with which code, environment and
 parameters it runs, with the help of `git` and `installed`.
 """
 

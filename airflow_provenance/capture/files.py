@@ -70,7 +70,7 @@ def inspect_files(
         for ref, path in paths.items():
             seen[ref] = inspect_file(path, role, began_at_us, deadline, digests)
 
-    _within(deadline, look)
+    within(deadline, look)
     # A copy: the thread may still be writing when the time is up.
     done = dict(seen)
     return {ref: done.get(ref, _unseen(_NO_TIME)) for ref in paths}
@@ -89,7 +89,7 @@ def read_footers(
                 footers[ref] = _footer(paths[ref], contents[ref])
 
     if waiting:
-        _within(deadline, look)
+        within(deadline, look)
     done = dict(footers)
     late = Structure(PARQUET, note=_NO_TIME_FOR_FOOTER)
     return contents | {
@@ -97,9 +97,10 @@ def read_footers(
     }
 
 
-def _within(deadline: Deadline, look: Callable[[], None]) -> None:
+def within(deadline: Deadline, look: Callable[[], None]) -> None:
+    """Look in a thread that is left behind when the time is up."""
     if not deadline.is_over:
-        thread = threading.Thread(target=look, name="airflow-provenance-files", daemon=True)
+        thread = threading.Thread(target=look, name="airflow-provenance-content", daemon=True)
         thread.start()
         thread.join(deadline.remaining_seconds)
 

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 # No public way to empty it: Airflow makes a new process for every task, but not in `dag.test()`.
 _COLLECTED = ("_inputs", "_outputs", "_input_counts", "_output_counts", "_extra", "_extra_counts")
+# As `airflow.providers.common.sql.hooks.lineage` has it, which not every task has imported.
+_SQL_JOB = "sql_job"
 
 
 class Collected(NamedTuple):
@@ -18,6 +20,13 @@ class Collected(NamedTuple):
     inputs: list[Any]
     outputs: list[Any]
     extra: list[Any]
+
+
+class SqlJobs(NamedTuple):
+    """What hooks ran; not all of it where Airflow's collector was full."""
+
+    infos: list[Any]
+    is_all: bool
 
 
 def collected() -> Collected:
@@ -33,12 +42,27 @@ def collected() -> Collected:
     )
 
 
+def sql_jobs() -> SqlJobs:
+    """Return what hooks reported of the SQL that they ran, in that order."""
+    collector = _collector()
+    if collector is None:
+        return SqlJobs([], is_all=True)
+    extra = collector.collected_assets.extra
+    return SqlJobs([info for info in extra if info.key == _SQL_JOB], len(extra) < _most_extra())
+
+
 def forget_collected() -> None:
     """Empty the collector: in a single-process run one task's files would leak into the next."""
     collector = _collector()
     for name in _COLLECTED:
         if hasattr(collector, name):
             getattr(collector, name).clear()
+
+
+def _most_extra() -> int:
+    from airflow.sdk import lineage
+
+    return getattr(lineage, "MAX_COLLECTED_EXTRA", 200)
 
 
 def _collector() -> Any:

@@ -4,14 +4,14 @@
 process              hook                        what is noted
 ===================  ==========================  ================================================
 task                 running                     who runs, since when, where, why, its manifest
-task                 success, failed, skipped    how and when it ended, content of local files
+task                 success, failed, skipped    how and when it ended, content of files, tables
 scheduler            failed                      a task that was lost: a ``task_run`` line
 scheduler            DAG run                     a ``dag_run`` line
 API server           any of these                somebody set a state: a ``state_override`` line
 ===================  ==========================  ================================================
 
 Never an Airflow session: one opened in the scheduler's listener kills the scheduler. No hook waits
-for anything but the hashing of files, which has a budget, and none can fail its caller.
+for anything but looking at files and at tables, which have budgets; none can fail its caller.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from airflow_provenance.capture.instances import task_ref, us_of
 from airflow_provenance.capture.links import links_of
 from airflow_provenance.capture.manifest import manifest_of
 from airflow_provenance.capture.sql_checks import note_sql_checks
+from airflow_provenance.capture.sql_jobs import note_tables
 from airflow_provenance.domain.clock import SystemClock
 from airflow_provenance.domain.granularity import Policy
 from airflow_provenance.emit import failure, notes, spool
@@ -62,6 +63,8 @@ def note_end(task_instance: Any, state: NoteState) -> None:
     if noted.granularity.of_dag.level != "none":
         note_sql_checks(noted, task_instance.task)
         _note_contents(noted, assets.note_touched(noted, task_instance))
+        if (jobs := hook_lineage.sql_jobs()).infos:
+            note_tables(noted, jobs, Deadline(settings.table_timeout_seconds()))
 
 
 def _note_contents(noted: TaskRunNotes, files: Files) -> None:

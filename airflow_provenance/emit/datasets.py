@@ -16,7 +16,7 @@ from airflow_provenance.formats.facets import standard
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from airflow_provenance.emit.notes import AssetNotes, Content, TaskRunNotes
+    from airflow_provenance.emit.notes import AssetNotes, Content, TaskRunNotes, Written
     from airflow_provenance.emit.observed import Check
     from airflow_provenance.formats.facets import Facet
 
@@ -85,6 +85,8 @@ def _described(
     checks = notes.observed.checks.get(ref, {}) if side == "outputs" or ref not in written else {}
     for observation in matching or [_NOTHING]:
         added, of_role = _facets(side, content, observation, is_whole=len(of_dataset) < 2)
+        if side == "outputs" and (told := notes.written.get(ref)) is not None:
+            added, of_role = _with_written(added, of_role, told)
         found = {**dataset, "facets": {**added, **_there(dataset, "facets")}}
         if asset is not None:
             found["facets"][facets.ASSET] = facets.asset_facet(
@@ -111,7 +113,8 @@ def _facets(
     columns = said.columns or (structure.columns if structure is not None else ())
     rows, size = said.rows, None
     # A content that may not be what the task read or wrote says nothing of how much that was.
-    if content is not None and content.is_verified and is_whole:
+    is_table = structure is not None and structure.format == "table"
+    if content is not None and content.is_verified and is_whole and not is_table:
         size = content.size_bytes
         rows = structure.rows if rows is None and structure is not None else rows
     added: dict[str, Facet] = {}
@@ -120,11 +123,11 @@ def _facets(
     if said.partition is not None:
         added[facets.PARTITION] = facets.partition_facet(said.partition)
     if said.replaces:
-        added[standard.LIFECYCLE] = standard.overwritten_facet()
+        added[standard.LIFECYCLE] = standard.lifecycle_facet()
     if said.version is not None:
         added[facets.VERSION] = facets.version_facet(said.version)
     elif content is not None and content.digest is not None:
-        added[facets.VERSION] = facets.version_facet(f"sha256:{content.digest}")
+        added[facets.VERSION] = facets.version_facet(f"{content.algorithm}:{content.digest}")
     if rows is None and size is None:
         return added, {}
     if side == "inputs":
@@ -134,9 +137,23 @@ def _facets(
     return added, {standard.OUTPUT_STATISTICS: of_role}
 
 
+def _with_written(
+    added: dict[str, Facet], of_role: dict[str, Facet], written: Written
+) -> tuple[dict[str, Facet], dict[str, Facet]]:
+    if written.column_lineage is not None:
+        added[standard.COLUMN_LINEAGE] = written.column_lineage
+    if written.change is not None:
+        added.setdefault(standard.LIFECYCLE, standard.lifecycle_facet(written.change))
+    if written.rows is not None and not of_role:
+        statistics = standard.statistics_facet(standard.OUTPUT_STATISTICS, written.rows, None)
+        return added, {standard.OUTPUT_STATISTICS: statistics}
+    return added, of_role
+
+
 def _content_facet(content: Content) -> Facet:
     structure = content.structure
     return facets.content_facet(
+        algorithm=content.algorithm,
         digest=content.digest,
         size_bytes=content.size_bytes,
         modified_at=format_time(content.modified_at_us),
@@ -144,6 +161,8 @@ def _content_facet(content: Content) -> Facet:
         reason=content.reason,
         format_=None if structure is None else structure.format,
         column_count=None if structure is None else structure.column_count,
+        # What a task read or wrote of a file is all of it: its statistics have the rows.
+        row_count=structure.rows if structure is not None and structure.format == "table" else None,
         note=None if structure is None else structure.note,
     )
 

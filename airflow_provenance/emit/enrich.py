@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from airflow_provenance.domain.clock import format_time
-from airflow_provenance.emit import datasets, granularity
+from airflow_provenance.emit import datasets, granularity, sql_lineage
 from airflow_provenance.emit.sql_results import without_results
 from airflow_provenance.formats import facets
 from airflow_provenance.formats.facets import standard
@@ -29,7 +29,7 @@ def enrich(event: Event, notes: TaskRunNotes | None) -> Event:
     single-process run emits from the same process, are not the task's doing.
     """
     if notes is None or not _is_of_task(event):
-        return event
+        return sql_lineage.with_column_lineage(event)
     enriched = {**event, "run": _with_facets(event["run"], _run_facets(event, notes))}
     inputs, outputs = event.get("inputs") or [], event.get("outputs") or []
     if _is_own(event, notes):
@@ -40,6 +40,8 @@ def enrich(event: Event, notes: TaskRunNotes | None) -> Event:
         enriched["inputs"] = datasets.described(inputs, notes, "inputs", written)
     if outputs:
         enriched["outputs"] = datasets.described(outputs, notes, "outputs", written)
+    settled = [ref for ref, one in notes.written.items() if one.column_lineage is not None]
+    enriched = sql_lineage.with_column_lineage(enriched, settled)
     return granularity.applied(enriched, notes.granularity, is_own=_is_own(event, notes))
 
 
@@ -49,7 +51,7 @@ def _is_of_task(event: Event) -> bool:
 
 
 def _run_facets(event: Event, notes: TaskRunNotes) -> dict[str, facets.Facet]:
-    added = {facets.TASK: facets.task_facet(notes.ref)}
+    added = {facets.TASK: facets.task_facet(notes.ref, is_io_on_task=_is_io_on_task(event, notes))}
     if _is_own(event, notes):
         if notes.observed.sql_checks:
             there = event["run"].get("facets") or {}
@@ -85,6 +87,17 @@ def _dependencies(event: Event, links: Links) -> dict[str, facets.Facet]:
 
 def _is_own(event: Event, notes: TaskRunNotes) -> bool:
     return bool(event.get("job", {}).get("name") == notes.job_name)
+
+
+def _is_io_on_task(event: Event, notes: TaskRunNotes) -> bool:
+    """Whether the task's own events tell all that this one, of another job, reads and writes."""
+    inputs = datasets.refs(event.get("inputs") or [])
+    outputs = datasets.refs(event.get("outputs") or [])
+    if _is_own(event, notes) or not (inputs or outputs):
+        return False
+    known = (notes.asset_inputs, notes.asset_outputs)
+    read, written = (side.keys() | notes.not_datasets for side in known)
+    return read.issuperset(inputs) and written.issuperset(outputs)
 
 
 def _manifest(noted: ManifestNotes, with_dependencies: bool) -> facets.Facet:

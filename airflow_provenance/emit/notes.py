@@ -25,7 +25,8 @@ class Content:
     Attributes:
         is_verified: whether this is what the task read or wrote.
         digest: its SHA-256 in hexadecimal, or None where ``reason`` says why not.
-        structure: what its bytes mean, for a file of a known format.
+        structure: what its bytes mean, for a file of a known format, or a table's columns and rows.
+        algorithm: of the digest; ``sha256-rows`` for a table (see `capture.tables`).
     """
 
     is_verified: bool
@@ -34,6 +35,22 @@ class Content:
     modified_at_us: int | None = None
     reason: str | None = None
     structure: Structure | None = None
+    algorithm: str = "sha256"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What the SQL of a task did to a table.
+
+    Attributes:
+        rows: how many it inserted or changed, where the database told.
+        change: OpenLineage's lifecycleStateChange; None where rows were there, and stay.
+        column_lineage: the facet, where it is known.
+    """
+
+    rows: int | None = None
+    change: str | None = None
+    column_lineage: dict[str, Any] | None = None
 
 
 @dataclass(slots=True)
@@ -116,6 +133,8 @@ class TaskRunNotes:
     asset_outputs: dict[DatasetRef, AssetNotes | None] = field(default_factory=dict)
     inputs: dict[DatasetRef, Content] = field(default_factory=dict)
     outputs: dict[DatasetRef, Content] = field(default_factory=dict)
+    written: dict[DatasetRef, Written] = field(default_factory=dict)
+    not_datasets: set[DatasetRef] = field(default_factory=set)  # temporary tables, functions
     manifest: ManifestNotes | None = field(default=None, compare=False)
     policy: Policy = field(default_factory=Policy)
 

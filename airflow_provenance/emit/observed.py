@@ -24,10 +24,10 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """What the bytes of a file mean.
+    """What the bytes of a file mean, or what a table has.
 
     Attributes:
-        format: ``csv``, ``jsonl`` or ``parquet``.
+        format: ``csv``, ``jsonl``, ``parquet`` or ``table``.
         columns: at most `MOST_COLUMNS`.
         column_count: how many there are.
         rows: records, without the header.

@@ -130,6 +130,7 @@ class _TaskFacet(msgspec.Struct, rename="camel"):
     task_id: str
     map_index: SmallNumber
     try_number: SmallNumber
+    io_on_task: bool = False
 
 
 class _ConsumedAssetEvent(msgspec.Struct, rename="camel"):
@@ -317,7 +318,11 @@ class _Reader:
         )
         if event.eventType == "START":
             doc.first_start_us = self.event_us
-        key = self._read_run_facets(doc, event.eventType) or WireKey(namespace, name, uuid)
+        key = self._read_run_facets(doc, event.eventType)
+        if key is None:
+            key = WireKey(namespace, name, uuid)
+            if self._is_io_on_task(doc):  # or one write would be two versions
+                doc.inputs, doc.outputs = {}, {}
         return self._entry(
             "run_event",
             key=key,
@@ -351,6 +356,10 @@ class _Reader:
             doc.terminal = (self.event_us, state.rank, self.id, final, noted is not None)
             doc.first_end_us = self.event_us
         return self._airflow_key(doc, task)
+
+    def _is_io_on_task(self, doc: RunDoc) -> bool:
+        task = self._decode(doc.run_facets, our_facets.TASK) if doc.task is not None else None
+        return task is not None and task.io_on_task
 
     def _read_run_facet(self, doc: RunDoc, run: _RunFacet | None) -> None:
         if run is None:

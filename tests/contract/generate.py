@@ -351,6 +351,8 @@ class _Teller:
             facets["airflow"] = self.airflow_facet(one)
         if shape < 0.1 or 0.85 < shape < 0.92:  # else the event is keyless, or both name it
             facets["airflowProvenance_task"] = _task_facet(one)
+            if self.chance(0.1):  # of the task itself, whose datasets count all the same
+                facets["airflowProvenance_task"]["ioOnTask"] = True
         if self.chance(0.35):
             facets["airflowProvenance_run"] = self.our_run_facet(event_type, times)
         if self.chance(0.3):
@@ -557,6 +559,8 @@ class _Teller:
         parent_job = {"namespace": one.namespace, "name": one.job_name}
         parent = _facet({"job": parent_job, "run": {"runId": self.try_uuid(one)}})
         facets: Json = {"airflowProvenance_task": _task_facet(one)}
+        if self.chance(0.4):
+            facets["airflowProvenance_task"]["ioOnTask"] = self.chance(0.8)
         if self.chance(0.7):
             facets["parent"] = parent
         if self.chance(0.1):

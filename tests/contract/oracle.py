@@ -138,12 +138,20 @@ class Entry:
         job = self.body.get("job")
         return [(job["namespace"], job["name"])] if job else []
 
+    def listed(self, direction: str) -> list[Json]:
+        """Inputs or outputs: none of an event whose task's own events have them all."""
+        if self.is_run_event and self.natural_key is None:
+            facet = self.run_facets.get("airflowProvenance_task") or {}
+            if facet.get("ioOnTask"):
+                return []
+        return self.body.get(direction) or []
+
     @property
     def datasets(self) -> list[DatasetRef]:
         """Datasets: every one that any event names, a job event's inputs and outputs too."""
         if not self.is_event:
             return []
-        named = [*(self.body.get("inputs") or []), *(self.body.get("outputs") or [])]
+        named = [*self.listed("inputs"), *self.listed("outputs")]
         if "dataset" in self.body:
             named.append(self.body["dataset"])
         return [_dataset_ref(item) for item in named]
@@ -480,7 +488,7 @@ def _merged(events: list[Entry], direction: str) -> dict[Place, Json]:
     """Return the datasets of a run in one direction; of two facets of one name the later wins."""
     merged: dict[Place, Json] = {}
     for event in events:  # oldest first
-        for item in event.body.get(direction) or []:
+        for item in event.listed(direction):
             facets = _facets(item)
             partition = facets.get("airflowProvenance_partition", {}).get("key")
             merged.setdefault((_dataset_ref(item), partition), {}).update(facets)

@@ -484,6 +484,23 @@ def test_rule_3_a_child_run_reads_in_the_flow_of_its_task() -> None:
     assert links_of(*entries) == [("same_dag_run", key("up"))]
 
 
+def test_an_event_whose_task_has_all_its_datasets_has_none() -> None:
+    task = {"dagId": "d", "runId": "r1", "taskId": "t", "mapIndex": -1, "tryNumber": 1}
+    facets = {"airflowProvenance_task": {**task, "ioOnTask": True}}
+    child = event("COMPLETE", 4, "d.t.query.1", facets, run=2, outputs=[data()], inputs=[data()])
+    facts = derive([task_event("COMPLETE", 5, "t", outputs=[data()]), child])
+    assert [version["writer"] for version in facts["versions"]] == [key("t")]
+    assert facts["links"] == []
+    assert derive([child])["datasets"] == []
+
+
+def test_datasets_of_the_task_itself_count_whatever_it_says_of_them() -> None:
+    task = {"dagId": "d", "runId": "r1", "taskId": "t", "mapIndex": -1, "tryNumber": 1}
+    facets = {"airflowProvenance_task": {**task, "ioOnTask": True}}
+    facts = derive([event("COMPLETE", 5, "d.t", facets, outputs=[data()])])
+    assert [version["writer"] for version in facts["versions"]] == [key("t")]
+
+
 def test_rule_4_a_read_links_to_the_newest_good_version_that_ended_by_its_start() -> None:
     entries = [
         write(1, "a"),

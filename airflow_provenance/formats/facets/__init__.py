@@ -61,9 +61,9 @@ _SCHEMA_NAMES: Final = {
     PARTITION: "AirflowProvenancePartitionDatasetFacet",
     ASSET: "AirflowProvenanceAssetDatasetFacet",
 }
-# What 1-1-0 added: CONTENT format, columnCount and note; RUN retryOf and supersedes; MANIFEST
-# dagVersionNumber, image and connections.
-_NEWER_VERSIONS: Final = {CONTENT: "1-1-0", RUN: "1-1-0", MANIFEST: "1-1-0"}
+# Added since 1-0-0. CONTENT: format, columnCount and note in 1-1-0; tables and rowCount in 1-2-0.
+# TASK: ioOnTask. RUN: retryOf and supersedes. MANIFEST: dagVersionNumber, image and connections.
+_NEWER_VERSIONS: Final = {CONTENT: "1-2-0", TASK: "1-1-0", RUN: "1-1-0", MANIFEST: "1-1-0"}
 FACET_NAMES: Final = tuple(_SCHEMA_NAMES)
 _VERSION_SCHEMA_URL: Final = (
     "https://openlineage.io/spec/facets/1-0-1/DatasetVersionDatasetFacet.json"
@@ -92,8 +92,14 @@ def load_schema(name: str) -> dict[str, Any]:
     return schema
 
 
-def task_facet(ref: TaskRef) -> Facet:
-    """Return `TASK`: the try of a task whose process emitted the event."""
+def task_facet(ref: TaskRef, *, is_io_on_task: bool = False) -> Facet:
+    """Return `TASK`: the try of a task whose process emitted the event.
+
+    Args:
+        ref: the try.
+        is_io_on_task: whether the task's own events have all datasets of this one, which is of
+            another job.
+    """
     return _facet(
         TASK,
         dagId=ref.dag_id,
@@ -101,6 +107,7 @@ def task_facet(ref: TaskRef) -> Facet:
         taskId=ref.task_id,
         mapIndex=ref.map_index,
         tryNumber=ref.try_number,
+        ioOnTask=is_io_on_task or None,
     )
 
 
@@ -209,6 +216,7 @@ def granularity_facet(
 
 def content_facet(
     *,
+    algorithm: str = "sha256",
     digest: str | None = None,
     size_bytes: int | None = None,
     modified_at: str | None = None,
@@ -216,6 +224,7 @@ def content_facet(
     reason: str | None = None,
     format_: str | None = None,
     column_count: int | None = None,
+    row_count: int | None = None,
     note: str | None = None,
 ) -> Facet:
     """Return `CONTENT`: the digest of the content, or the reason why there is none.
@@ -225,7 +234,7 @@ def content_facet(
     """
     return _facet(
         CONTENT,
-        algorithm=None if digest is None else "sha256",
+        algorithm=None if digest is None else algorithm,
         digest=digest,
         sizeBytes=size_bytes,
         modifiedAt=modified_at,
@@ -233,6 +242,7 @@ def content_facet(
         reason=reason,
         format=format_,
         columnCount=column_count,
+        rowCount=row_count,
         note=note,
     )
 

@@ -5,7 +5,7 @@ Columns, checks and the like come as plain values: this knows the standard's for
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from airflow_provenance.formats.facets import PRODUCER, Facet
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 SCHEMA: Final = "schema"
+COLUMN_LINEAGE: Final = "columnLineage"
 LIFECYCLE: Final = "lifecycleStateChange"
 ASSERTIONS: Final = "dataQualityAssertions"
 INPUT_STATISTICS: Final = "inputStatistics"
@@ -22,6 +23,9 @@ JOB_DEPENDENCIES: Final = "jobDependencies"
 _SPEC: Final = "https://openlineage.io/spec/facets"
 _SCHEMA_URLS: Final = {
     SCHEMA: f"{_SPEC}/1-2-0/SchemaDatasetFacet.json#/$defs/SchemaDatasetFacet",
+    COLUMN_LINEAGE: (
+        f"{_SPEC}/1-2-0/ColumnLineageDatasetFacet.json#/$defs/ColumnLineageDatasetFacet"
+    ),
     LIFECYCLE: (
         f"{_SPEC}/1-0-1/LifecycleStateChangeDatasetFacet.json"
         "#/$defs/LifecycleStateChangeDatasetFacet"
@@ -85,9 +89,41 @@ def dependencies_facet(
     return _facet(JOB_DEPENDENCIES, upstream=upstream, trigger_rule=rule)
 
 
-def overwritten_facet() -> Facet:
-    """Return that what was there before is gone."""
-    return _facet(LIFECYCLE, lifecycleStateChange="OVERWRITE")
+def lifecycle_facet(change: str = "OVERWRITE") -> Facet:
+    """Return what became of the dataset; what was there before is gone if nothing else is said."""
+    return _facet(LIFECYCLE, lifecycleStateChange=change)
+
+
+class InputField(NamedTuple):
+    """A column that another comes from, directly or because it had a say in it."""
+
+    namespace: str
+    name: str
+    field: str
+    subtype: str
+    is_direct: bool
+
+
+def column_lineage_facet(
+    fields: Mapping[str, Iterable[InputField]], influences: Iterable[InputField]
+) -> Facet:
+    """Return where columns come from, and which had a say in the rows of the whole dataset."""
+    return _facet(
+        COLUMN_LINEAGE,
+        fields={name: {"inputFields": _input_fields(inputs)} for name, inputs in fields.items()},
+        dataset=_input_fields(influences) or None,
+    )
+
+
+def _input_fields(inputs: Iterable[InputField]) -> list[Facet]:
+    by_field: dict[tuple[str, str, str], list[Facet]] = {}
+    for one in inputs:
+        kind = {"type": "DIRECT" if one.is_direct else "INDIRECT", "subtype": one.subtype}
+        by_field.setdefault(one[:3], []).append(kind)
+    return [
+        {"namespace": namespace, "name": name, "field": field, "transformations": kinds}
+        for (namespace, name, field), kinds in by_field.items()
+    ]
 
 
 def assertions_facet(assertions: Iterable[Facet]) -> Facet:

@@ -1,0 +1,132 @@
+"""Which database a hook talks to, and what its tables are called as datasets.
+
+A table is named as the official provider names it, where the hook gives that provider what it needs
+(PostgreSQL); SQLite's are named here: ``sqlite:///data/flights.db`` and the table's name.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from airflow_provenance.capture.tables import PostgresTables, SqliteTables, UnseenError
+from airflow_provenance.domain.identity import DatasetRef
+
+if TYPE_CHECKING:
+    from airflow_provenance.capture.files import Deadline
+    from airflow_provenance.capture.tables import TableInspector
+    from airflow_provenance.formats.sql import Table
+
+
+class Database(Protocol):
+    """The database of a hook."""
+
+    @property
+    def dialect(self) -> str:
+        """Of its SQL."""
+        ...
+
+    @property
+    def namespace(self) -> str:
+        """Of its tables."""
+        ...
+
+    @property
+    def tables(self) -> TableInspector:
+        """How to look at them."""
+        ...
+
+    def ref(self, table: Table, default_database: str | None = None) -> DatasetRef | None:
+        """Return which dataset a table is, None where that is not known or it is none of ours."""
+        ...
+
+    def is_system(self, table: Table) -> bool:
+        """Whether this is a table of the database itself, which says what others there are."""
+        ...
+
+
+class Postgres:
+    """A PostgreSQL database."""
+
+    dialect = "postgres"
+
+    def __init__(self, hook: Any, deadline: Deadline) -> None:
+        """Ask which it is; where it cannot be reached, that is told when a table is looked at."""
+        connection = hook.get_connection(_connection_id(hook))
+        info = hook.get_openlineage_database_info(connection)
+        self.namespace = f"{info.scheme}://{info.authority}" if info.authority else info.scheme
+        self._database = info.database
+        # A copy: the hook that the task had keeps its connection.
+        self.tables = PostgresTables(copy.copy(hook).get_conn, deadline)
+        try:
+            self._schema = self.tables.default_schema()
+        except UnseenError:
+            self._schema = None
+
+    def ref(self, table: Table, default_database: str | None = None) -> DatasetRef | None:
+        """Return the dataset: ``database.schema.table``, as it is written."""
+        *before, name = table.parts
+        schema = before[-1] if before else self._schema
+        database = before[-2] if len(before) > 1 else default_database or self._database
+        if schema is None:
+            return None
+        return DatasetRef(self.namespace, ".".join(filter(None, (database, schema, name))))
+
+    def is_system(self, table: Table) -> bool:
+        """Whether it is a catalog's."""
+        schema = table.key[-2] if len(table.key) > 1 else ""
+        is_catalog = schema in ("information_schema", "pg_catalog")
+        return is_catalog or (not schema and table.key[-1].startswith("pg_"))
+
+
+class Sqlite:
+    """A SQLite database in a file."""
+
+    dialect = "sqlite"
+
+    def __init__(self, path: Path, deadline: Deadline) -> None:
+        self.namespace = f"sqlite://{path}"
+        self.tables = SqliteTables(path, deadline)
+
+    def ref(self, table: Table, default_database: str | None = None) -> DatasetRef | None:  # noqa: ARG002 - there is one
+        """Return the dataset: the table's name; those of attached files are not known."""
+        is_main = len(table.parts) == 1 or table.key[:-1] == ("main",)
+        return DatasetRef(self.namespace, table.name) if is_main else None
+
+    def is_system(self, table: Table) -> bool:
+        """Whether it is one of SQLite's own."""
+        return table.key[-1].startswith("sqlite_")
+
+
+def identity(hook: Any) -> tuple[object, ...]:
+    """Return the same for hooks that talk to the same database in the same way."""
+    name = getattr(hook, "conn_name_attr", None)
+    own = [getattr(hook, one, None) for one in (name or "conn_id", "database", "options", "schema")]
+    return (type(hook), *map(str, own))
+
+
+def database_of(hook: Any, deadline: Deadline) -> Database | None:
+    """Return the database of a hook, None for one that is not looked at."""
+    kind = getattr(hook, "conn_type", None)
+    if kind == "sqlite":
+        path = _sqlite_file(hook)
+        return None if path is None else Sqlite(path, deadline)
+    if kind == "postgres" and hasattr(hook, "get_openlineage_database_info"):
+        database = Postgres(hook, deadline)
+        return database if database.namespace.startswith("postgres://") else None
+    return None
+
+
+def _connection_id(hook: Any) -> str:
+    return str(hook.get_conn_id() if hasattr(hook, "get_conn_id") else hook.postgres_conn_id)
+
+
+def _sqlite_file(hook: Any) -> Path | None:
+    uri = str(hook.get_uri()).replace("sqlite:///", "", 1)
+    path, _, parameters = uri.partition("?")
+    if not path or path == ":memory:" or "mode=memory" in parameters:
+        return None  # gone with the connection
+    path = path.removeprefix("//") if path.startswith("//") else path
+    return Path(os.path.abspath(path))  # noqa: PTH100 - a link's name stays, as files' do
