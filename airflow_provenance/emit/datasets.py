@@ -86,7 +86,7 @@ def _described(
     for observation in matching or [_NOTHING]:
         added, of_role = _facets(side, content, observation, is_whole=len(of_dataset) < 2)
         if side == "outputs" and (told := notes.written.get(ref)) is not None:
-            added, of_role = _with_written(added, of_role, told)
+            added, of_role = _with_written(added, of_role, told, content)
         found = {**dataset, "facets": {**added, **_there(dataset, "facets")}}
         if asset is not None:
             found["facets"][facets.ASSET] = facets.asset_facet(
@@ -138,14 +138,18 @@ def _facets(
 
 
 def _with_written(
-    added: dict[str, Facet], of_role: dict[str, Facet], written: Written
+    added: dict[str, Facet], of_role: dict[str, Facet], written: Written, content: Content | None
 ) -> tuple[dict[str, Facet], dict[str, Facet]]:
     if written.column_lineage is not None:
         added[standard.COLUMN_LINEAGE] = written.column_lineage
     if written.change is not None:
         added.setdefault(standard.LIFECYCLE, standard.lifecycle_facet(written.change))
-    if written.rows is not None and not of_role:
-        statistics = standard.statistics_facet(standard.OUTPUT_STATISTICS, written.rows, None)
+    rows = written.rows
+    if rows is None and written.change in standard.REPLACING and content is not None:
+        # No cursor tells the rows of CREATE TABLE AS; what is new is all there is.
+        rows = content.structure.rows if content.is_verified and content.structure else None
+    if rows is not None and not of_role:
+        statistics = standard.statistics_facet(standard.OUTPUT_STATISTICS, rows, None)
         return added, {standard.OUTPUT_STATISTICS: statistics}
     return added, of_role
 

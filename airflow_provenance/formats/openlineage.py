@@ -26,6 +26,7 @@ from airflow_provenance.domain.run import Facet, Facets, Io, RunDoc, RunState, i
 from airflow_provenance.errors import EventError
 from airflow_provenance.formats import facets as our_facets
 from airflow_provenance.formats.dependencies import DependencySet, split_manifest
+from airflow_provenance.formats.facets import standard
 from airflow_provenance.formats.notes import (
     DagRunNote,
     NoteState,
@@ -200,7 +201,6 @@ _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
 }
 _TERMINAL = {"COMPLETE": RunState.COMPLETE, "FAIL": RunState.FAIL, "ABORT": RunState.ABORT}
 _EVENT_TYPES = {"START", "RUNNING", "COMPLETE", "ABORT", "FAIL", "OTHER"}
-_REPLACING = {"OVERWRITE", "CREATE", "TRUNCATE"}
 _NULL = b"null"
 # A namespace and a name stand in one index entry, of which PostgreSQL takes 2,704 bytes.
 _MOST_BYTES = 2000
@@ -486,7 +486,7 @@ class _Reader:
             io.content_id = (*at, _text(version.datasetVersion, "datasetVersion"))
         lifecycle = self._decode(io.facets, "lifecycleStateChange")
         if lifecycle is not None:
-            io.replaces = (*at, lifecycle.lifecycleStateChange in _REPLACING)
+            io.replaces = (*at, lifecycle.lifecycleStateChange in standard.REPLACING)
         content = self._decode(io.facets, our_facets.CONTENT)
         if content is not None:
             io.verified = (*at, content.verified)

@@ -264,8 +264,10 @@ def test_a_task_names_the_jobs_it_comes_after(task_id: str, upstream: list[str],
 def test_a_query_says_that_its_data_is_told_by_the_task(ran: Ran) -> None:
     children = [event for event in ran.events if "query child" in event_kinds(event)]
 
-    assert children
-    assert {event["run"]["facets"][facets.TASK].get("ioOnTask") for event in children} == {True}
+    # The official provider names no datasets of SQLite, so there is nothing to say of them.
+    with_data = [event for event in children if event.get("inputs") or event.get("outputs")]
+    assert with_data
+    assert {event["run"]["facets"][facets.TASK].get("ioOnTask") for event in with_data} == {True}
 
 
 def test_a_run_that_an_asset_triggered_names_who_wrote_it(ran: Ran) -> None:
@@ -283,7 +285,7 @@ def test_a_run_that_an_asset_triggered_names_who_wrote_it(ran: Ran) -> None:
 def test_an_asset_event_is_told_with_its_extra(ran: Ran) -> None:
     (orders,) = (one for one in of_task(ran, "named")["outputs"] if one["name"] == "orders")
 
-    facet = orders["facets"]["airflowProvenance_assetEvent"]
+    facet = orders["facets"]["airflowProvenance_asset"]
 
     assert facet["extra"] == {"rows": 3, "source": "shop"}
     assert "orders" in facet.values()

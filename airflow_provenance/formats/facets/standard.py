@@ -20,6 +20,9 @@ INPUT_STATISTICS: Final = "inputStatistics"
 OUTPUT_STATISTICS: Final = "outputStatistics"
 JOB_DEPENDENCIES: Final = "jobDependencies"
 
+# Changes of a lifecycle after which nothing is left of what was there.
+REPLACING: Final = frozenset({"OVERWRITE", "CREATE", "TRUNCATE"})
+
 _SPEC: Final = "https://openlineage.io/spec/facets"
 _SCHEMA_URLS: Final = {
     SCHEMA: f"{_SPEC}/1-2-0/SchemaDatasetFacet.json#/$defs/SchemaDatasetFacet",
