@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _READ_EARLIER = "looked at after the task had read it"
+_FAILED = "the task failed, and what it wrote may have been rolled back"
 _WROTE_TOO = "the task wrote it too"
 # By namespace and name of datasets.
 _Columns = dict[str, dict[str, list[str]]]
@@ -73,12 +74,20 @@ def note_tables(noted: TaskRunNotes, jobs: SqlJobs, deadline: Deadline) -> None:
     within(deadline, look)
     # Copies: the thread may still be writing when the time is up.
     noted.inputs |= dict(found.inputs)
-    noted.outputs |= dict(found.outputs)
-    noted.written |= dict(found.written)
+    outputs, written = dict(found.outputs), dict(found.written)
+    if noted.state in ("FAIL", "UP_FOR_RETRY"):
+        outputs = {ref: _maybe_rolled_back(one) for ref, one in outputs.items()}
+        written = {ref: replace(one, rows=None) for ref, one in written.items()}
+    noted.outputs |= outputs
+    noted.written |= written
     noted.not_datasets |= set(found.not_datasets)
     if found.left_out:
         said = "; ".join(dict.fromkeys(found.left_out[:5]))
         _log.info("Provenance of SQL is not complete: %s. The task is not affected.", said)
+
+
+def _maybe_rolled_back(content: Content) -> Content:
+    return replace(content, is_verified=False, reason=content.reason or _FAILED)
 
 
 def _look(found: _Found, jobs: SqlJobs, deadline: Deadline, most_rows: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provenance.domain.clock import format_time
@@ -28,7 +29,9 @@ def enrich(event: Event, notes: TaskRunNotes | None) -> Event:
         return sql_lineage.with_column_lineage(event)
     enriched = {**event, "run": _with_facets(event["run"], _run_facets(event, notes))}
     inputs, outputs = event.get("inputs") or [], event.get("outputs") or []
-    if _is_own(event, notes):
+    if not _is_own(event, notes):
+        notes = replace(notes, written={})  # that is of all the task's statements together
+    else:
         outputs = datasets.with_observed(outputs, notes, "outputs", ())
         inputs = datasets.with_observed(inputs, notes, "inputs", datasets.refs(outputs))
     written = datasets.refs(outputs)
