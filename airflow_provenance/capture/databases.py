@@ -38,6 +38,15 @@ class Database(Protocol):
         """How to look at them."""
         ...
 
+    @property
+    def problem(self) -> str | None:
+        """Why tables that are named without their schema are not known, if so."""
+        ...
+
+    def key(self, table: Table) -> tuple[str, ...]:
+        """Return the same for names that mean the same table."""
+        ...
+
     def ref(self, table: Table, default_database: str | None = None) -> DatasetRef | None:
         """Return which dataset a table is, None where that is not known or it is none of ours."""
         ...
@@ -60,10 +69,16 @@ class Postgres:
         self._database = info.database
         # A copy: the hook that the task had keeps its connection.
         self.tables = PostgresTables(copy.copy(hook).get_conn, deadline)
+        self.problem: str | None = None
+        self._schema: str | None = None
         try:
             self._schema = self.tables.default_schema()
-        except UnseenError:
-            self._schema = None
+        except UnseenError as error:
+            self.problem = str(error)
+
+    def key(self, table: Table) -> tuple[str, ...]:
+        """Return schema and name."""
+        return (*(table.key[-2:-1] or (self._schema or "",)), table.key[-1])
 
     def ref(self, table: Table, default_database: str | None = None) -> DatasetRef | None:
         """Return the dataset: ``database.schema.table``, as it is written."""
@@ -85,10 +100,15 @@ class Sqlite:
     """A SQLite database in a file."""
 
     dialect = "sqlite"
+    problem = None
 
     def __init__(self, path: Path, deadline: Deadline) -> None:
         self.namespace = f"sqlite://{path}"
         self.tables = SqliteTables(path, deadline)
+
+    def key(self, table: Table) -> tuple[str, ...]:
+        """Return the name."""
+        return table.key[1:] if table.key[:-1] == ("main",) else table.key
 
     def ref(self, table: Table, default_database: str | None = None) -> DatasetRef | None:  # noqa: ARG002 - there is one
         """Return the dataset: the table's name; those of attached files are not known."""

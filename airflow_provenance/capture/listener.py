@@ -26,7 +26,6 @@ from airflow_provenance import settings
 from airflow_provenance.capture import hook_lineage
 from airflow_provenance.capture.files import Deadline, Memory, inspect_files, read_footers
 from airflow_provenance.capture.manifest import manifest_of
-from airflow_provenance.capture.sql_jobs import note_tables
 from airflow_provenance.domain.clock import SystemClock, to_us
 from airflow_provenance.domain.identity import TaskRef
 from airflow_provenance.emit import failure, notes, spool
@@ -155,6 +154,8 @@ def _note_end(task_instance: Any, state: NoteState) -> None:
     noted.state = state
     _note_contents(noted, hook_lineage.local_files(task_instance.task))
     if (jobs := hook_lineage.sql_jobs()).infos:
+        from airflow_provenance.capture.sql_jobs import note_tables
+
         note_tables(noted, jobs, Deadline(settings.table_timeout_seconds()))
 
 

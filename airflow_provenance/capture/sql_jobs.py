@@ -58,6 +58,7 @@ class _Found:
     written: dict[DatasetRef, Written] = field(default_factory=dict)
     not_datasets: set[DatasetRef] = field(default_factory=set)
     left_out: list[str] = field(default_factory=list)
+    is_done: bool = False
 
 
 def note_tables(noted: TaskRunNotes, jobs: SqlJobs, deadline: Deadline) -> None:
@@ -67,20 +68,29 @@ def note_tables(noted: TaskRunNotes, jobs: SqlJobs, deadline: Deadline) -> None:
     def look() -> None:
         try:
             _look(found, jobs, deadline, most_rows)
+            found.is_done = True
         except Exception as error:  # noqa: BLE001 - hooks are others' code
             found.left_out.append(type(error).__name__)
             _log.debug("Tables could not be looked at", exc_info=error)
 
+    if deadline.is_over:
+        return  # turned off
+    # Here, for a fork while the thread imports it would wait for it for ever.
+    import airflow_provenance.formats.sql.statements  # noqa: F401
+
     within(deadline, look)
     # Copies: the thread may still be writing when the time is up.
-    noted.inputs |= dict(found.inputs)
+    inputs = dict(found.inputs)
     outputs, written = dict(found.outputs), dict(found.written)
     if noted.state in ("FAIL", "UP_FOR_RETRY"):
         outputs = {ref: _maybe_rolled_back(one) for ref, one in outputs.items()}
         written = {ref: replace(one, rows=None) for ref, one in written.items()}
+    noted.inputs |= inputs
     noted.outputs |= outputs
     noted.written |= written
     noted.not_datasets |= set(found.not_datasets)
+    if not found.is_done and not (outputs or inputs):
+        found.left_out.append(NO_TIME)
     if found.left_out:
         said = "; ".join(dict.fromkeys(found.left_out[:5]))
         _log.info("Provenance of SQL is not complete: %s. The task is not affected.", said)
@@ -91,7 +101,7 @@ def _maybe_rolled_back(content: Content) -> Content:
 
 
 def _look(found: _Found, jobs: SqlJobs, deadline: Deadline, most_rows: int) -> None:
-    ours = _jobs(jobs, deadline)
+    ours = _jobs(jobs, deadline, found)
     readings = _read(ours, {})
     for reading in readings:
         found.left_out += reading.left_out
@@ -125,20 +135,31 @@ def _columns(contents: dict[DatasetRef, Content]) -> _Columns:
     return columns
 
 
-def _jobs(jobs: SqlJobs, deadline: Deadline) -> list[_Job]:
+def _jobs(jobs: SqlJobs, deadline: Deadline, found: _Found) -> list[_Job]:
     databases: dict[tuple[object, ...], Database | None] = {}
     ours = []
     for info in jobs.infos:
         hook, value = info.context, info.value
         key = identity(hook)
         if key not in databases:
-            databases[key] = database_of(hook, deadline)
+            databases[key] = _database(hook, deadline, found)
         database = databases[key]
         sql = value.get("sql")
         if database is not None and isinstance(sql, str):
             rows, default = value.get("row_count"), value.get("default_db")
             ours.append(_Job(database, default, id(hook), sql, rows, info.count))
     return ours
+
+
+def _database(hook: Any, deadline: Deadline, found: _Found) -> Database | None:
+    try:
+        database = database_of(hook, deadline)
+    except Exception as error:  # noqa: BLE001 - hooks are others' code
+        found.left_out.append(f"{type(hook).__name__} raises {type(error).__name__}")
+        return None
+    if database is not None and database.problem is not None:
+        found.left_out.append(f"tables without schema at {database.namespace}: {database.problem}")
+    return database
 
 
 def _read(jobs: list[_Job], columns: _Columns) -> list[Reading]:
@@ -168,8 +189,6 @@ def _places(jobs: list[_Job], readings: list[Reading], found: _Found) -> tuple[_
                     found.not_datasets.add(ref)
                 elif ref is not None:
                     places.setdefault(ref, (job.database, table))
-                elif f"no schema is known of {table.name}" not in found.left_out:
-                    found.left_out.append(f"no schema is known of {table.name}")
             found.not_datasets |= {
                 ref for table in statement.set_aside if (ref := job.ref(table)) is not None
             }
@@ -190,7 +209,7 @@ def _effects(jobs: list[_Job], readings: list[Reading]) -> list[tuple[DatasetRef
     return [
         (ref, (job, effect))
         for job, statements in by_database.values()
-        for table, effect in effects_of(statements).items()
+        for table, effect in effects_of(statements, job.database.key).items()
         if (ref := job.ref(table)) is not None
     ]
 

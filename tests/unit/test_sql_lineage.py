@@ -136,6 +136,15 @@ def test_tables_of_one_name_in_two_schemas_are_told_apart() -> None:
     assert set(lineage(with_column_lineage(unclear)).values()) == {None}
 
 
+def test_two_names_of_one_table_are_one() -> None:
+    sql = "INSERT INTO t (a) SELECT x FROM s; TRUNCATE public.t; INSERT INTO t (b) SELECT y FROM s"
+    given = event(sql, [dataset("shop.public.s")], [dataset("shop.public.t")])
+
+    assert lineage(with_column_lineage(given)) == {
+        "shop.public.t": {"b": ["shop.public.s.y IDENTITY"]}
+    }
+
+
 def test_what_had_a_say_is_told_of_the_whole_dataset() -> None:
     given = event(
         "INSERT INTO t (a) SELECT x FROM s WHERE y > 1 ORDER BY x",
