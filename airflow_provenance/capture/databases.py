@@ -38,6 +38,19 @@ class Database(Protocol):
         """How to look at them."""
         ...
 
+    @property
+    def problem(self) -> str | None:
+        """Why tables that are named without their schema are not known, if so."""
+        ...
+
+    def open(self) -> None:
+        """Ask the database itself what naming its tables needs; it may take long to answer."""
+        ...
+
+    def key(self, table: Table) -> tuple[str, ...]:
+        """Return the same for names that mean the same table."""
+        ...
+
     def ref(self, table: Table, default_database: str | None = None) -> DatasetRef | None:
         """Return which dataset a table is, None where that is not known or it is none of ours."""
         ...
@@ -53,17 +66,26 @@ class Postgres:
     dialect = "postgres"
 
     def __init__(self, hook: Any, deadline: Deadline) -> None:
-        """Ask which it is; where it cannot be reached, that is told when a table is looked at."""
-        connection = hook.get_connection(_connection_id(hook))
+        """Ask Airflow which it is; the database itself is asked by `open`."""
+        connection = _connection(hook)
         info = hook.get_openlineage_database_info(connection)
         self.namespace = f"{info.scheme}://{info.authority}" if info.authority else info.scheme
         self._database = info.database
         # A copy: the hook that the task had keeps its connection.
         self.tables = PostgresTables(copy.copy(hook).get_conn, deadline)
+        self.problem: str | None = None
+        self._schema: str | None = None
+
+    def open(self) -> None:
+        """Ask for its schema; where it cannot be reached, that is told with each table."""
         try:
             self._schema = self.tables.default_schema()
-        except UnseenError:
-            self._schema = None
+        except UnseenError as error:
+            self.problem = str(error)
+
+    def key(self, table: Table) -> tuple[str, ...]:
+        """Return schema and name."""
+        return (*(table.key[-2:-1] or (self._schema or "",)), table.key[-1])
 
     def ref(self, table: Table, default_database: str | None = None) -> DatasetRef | None:
         """Return the dataset: ``database.schema.table``, as it is written."""
@@ -85,10 +107,18 @@ class Sqlite:
     """A SQLite database in a file."""
 
     dialect = "sqlite"
+    problem = None
 
     def __init__(self, path: Path, deadline: Deadline) -> None:
         self.namespace = f"sqlite://{path}"
         self.tables = SqliteTables(path, deadline)
+
+    def open(self) -> None:
+        """Do nothing: a file has no schema."""
+
+    def key(self, table: Table) -> tuple[str, ...]:
+        """Return the name."""
+        return table.key[1:] if table.key[:-1] == ("main",) else table.key
 
     def ref(self, table: Table, default_database: str | None = None) -> DatasetRef | None:  # noqa: ARG002 - there is one
         """Return the dataset: the table's name; those of attached files are not known."""
@@ -108,7 +138,11 @@ def identity(hook: Any) -> tuple[object, ...]:
 
 
 def database_of(hook: Any, deadline: Deadline) -> Database | None:
-    """Return the database of a hook, None for one that is not looked at."""
+    """Return the database of a hook, not opened yet; None for one that is not looked at.
+
+    Airflow is asked for the connection, so this must not run beside a fork of the task's process:
+    both would speak to the supervisor at once.
+    """
     kind = getattr(hook, "conn_type", None)
     if kind == "sqlite":
         path = _sqlite_file(hook)
@@ -119,8 +153,11 @@ def database_of(hook: Any, deadline: Deadline) -> Database | None:
     return None
 
 
-def _connection_id(hook: Any) -> str:
-    return str(hook.get_conn_id() if hasattr(hook, "get_conn_id") else hook.postgres_conn_id)
+def _connection(hook: Any) -> Any:
+    if (known := getattr(hook, "connection", None)) is not None:
+        return known
+    name = hook.get_conn_id() if hasattr(hook, "get_conn_id") else hook.postgres_conn_id
+    return hook.get_connection(name)
 
 
 def _sqlite_file(hook: Any) -> Path | None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _READ_EARLIER = "looked at after the task had read it"
+_FAILED = "the task failed, and what it wrote may have been rolled back"
 _WROTE_TOO = "the task wrote it too"
 # By namespace and name of datasets.
 _Columns = dict[str, dict[str, list[str]]]
@@ -60,6 +61,7 @@ class _Found:
     written: dict[DatasetRef, Written] = field(default_factory=dict)
     not_datasets: set[DatasetRef] = field(default_factory=set)
     left_out: list[str] = field(default_factory=list)
+    is_done: bool = False
 
 
 def note_tables(noted: TaskRunNotes, jobs: SqlJobs, deadline: Deadline) -> None:
@@ -73,33 +75,56 @@ def note_tables(noted: TaskRunNotes, jobs: SqlJobs, deadline: Deadline) -> None:
 
     def look() -> None:
         try:
-            _look(found, jobs, deadline, inspect)
+            _look(found, ours, inspect, is_all=jobs.is_all)
+            found.is_done = True
         except Exception as error:  # noqa: BLE001 - hooks are others' code
             found.left_out.append(type(error).__name__)
             _log.debug("Tables could not be looked at", exc_info=error)
 
+    if deadline.is_over:
+        return  # turned off
+    # Both here: a fork while the thread imports would wait for ever for what it imports, and one
+    # while it asks Airflow for a connection would speak to the supervisor at the same time.
+    import airflow_provenance.formats.sql.statements  # noqa: F401
+
+    ours = _jobs(jobs, deadline, found)
     within(deadline, look)
     # Copies: the thread may still be writing when the time is up.
+    inputs = dict(found.inputs)
+    outputs, written = dict(found.outputs), dict(found.written)
+    if noted.state in ("FAIL", "UP_FOR_RETRY"):
+        outputs = {ref: _maybe_rolled_back(one) for ref, one in outputs.items()}
+        written = {ref: replace(one, rows=None) for ref, one in written.items()}
     for seen, contents, named in (
-        (dict(found.inputs), noted.inputs, noted.asset_inputs),
-        (dict(found.outputs), noted.outputs, noted.asset_outputs),
+        (inputs, noted.inputs, noted.asset_inputs),
+        (outputs, noted.outputs, noted.asset_outputs),
     ):
         contents.update({ref: content for ref, content in seen.items() if looks_at(ref)})
         named.update({ref: named.get(ref) for ref in seen})
-    noted.written |= dict(found.written)
+    noted.written |= written
     noted.not_datasets |= set(found.not_datasets)
+    if not found.is_done and not (outputs or inputs):
+        found.left_out.append(NO_TIME)
     if found.left_out:
         said = "; ".join(dict.fromkeys(found.left_out[:5]))
         _log.info("Provenance of SQL is not complete: %s. The task is not affected.", said)
 
 
-def _look(found: _Found, jobs: SqlJobs, deadline: Deadline, inspect: _Inspect) -> None:
-    ours = _jobs(jobs, deadline)
+def _maybe_rolled_back(content: Content) -> Content:
+    return replace(content, is_verified=False, reason=content.reason or _FAILED)
+
+
+def _look(found: _Found, ours: list[_Job], inspect: _Inspect, *, is_all: bool) -> None:
+    for database in {id(job.database): job.database for job in ours}.values():
+        database.open()
+        if database.problem is not None:
+            where = f"tables without schema at {database.namespace}"
+            found.left_out.append(f"{where}: {database.problem}")
     readings = _read(ours, {})
     for reading in readings:
         found.left_out += reading.left_out
     read, written = _places(ours, readings, found)
-    found.written = _written(ours, readings, is_all=jobs.is_all)
+    found.written = _written(ours, readings, is_all=is_all)
     found.outputs |= {ref: Content(False, reason=NO_TIME) for ref in written}
     for ref in read:
         reason = _WROTE_TOO if ref in written else NO_TIME
@@ -113,7 +138,7 @@ def _look(found: _Found, jobs: SqlJobs, deadline: Deadline, inspect: _Inspect) -
             found.inputs[ref] = replace(content, is_verified=False, reason=reason)
     columns = _columns({**found.inputs, **found.outputs})
     if columns:
-        found.written = _written(ours, _read(ours, columns), is_all=jobs.is_all)
+        found.written = _written(ours, _read(ours, columns), is_all=is_all)
 
 
 def _columns(contents: dict[DatasetRef, Content]) -> _Columns:
@@ -127,20 +152,28 @@ def _columns(contents: dict[DatasetRef, Content]) -> _Columns:
     return columns
 
 
-def _jobs(jobs: SqlJobs, deadline: Deadline) -> list[_Job]:
+def _jobs(jobs: SqlJobs, deadline: Deadline, found: _Found) -> list[_Job]:
     databases: dict[tuple[object, ...], Database | None] = {}
     ours = []
     for info in jobs.infos:
         hook, value = info.context, info.value
         key = identity(hook)
         if key not in databases:
-            databases[key] = database_of(hook, deadline)
+            databases[key] = _database(hook, deadline, found)
         database = databases[key]
         sql = value.get("sql")
         if database is not None and isinstance(sql, str):
             rows, default = value.get("row_count"), value.get("default_db")
             ours.append(_Job(database, default, id(hook), sql, rows, info.count))
     return ours
+
+
+def _database(hook: Any, deadline: Deadline, found: _Found) -> Database | None:
+    try:
+        return database_of(hook, deadline)
+    except Exception as error:  # noqa: BLE001 - hooks are others' code
+        found.left_out.append(f"{type(hook).__name__} raises {type(error).__name__}")
+        return None
 
 
 def _read(jobs: list[_Job], columns: _Columns) -> list[Reading]:
@@ -170,8 +203,6 @@ def _places(jobs: list[_Job], readings: list[Reading], found: _Found) -> tuple[_
                     found.not_datasets.add(ref)
                 elif ref is not None:
                     places.setdefault(ref, (job.database, table))
-                elif f"no schema is known of {table.name}" not in found.left_out:
-                    found.left_out.append(f"no schema is known of {table.name}")
             found.not_datasets |= {
                 ref for table in statement.set_aside if (ref := job.ref(table)) is not None
             }
@@ -192,7 +223,7 @@ def _effects(jobs: list[_Job], readings: list[Reading]) -> list[tuple[DatasetRef
     return [
         (ref, (job, effect))
         for job, statements in by_database.values()
-        for table, effect in effects_of(statements).items()
+        for table, effect in effects_of(statements, job.database.key).items()
         if (ref := job.ref(table)) is not None
     ]
 

@@ -172,6 +172,7 @@ class PostgresTables:
             ]
 
 
+# Every column has a name of its own, for a connection that gives rows as mappings.
 # What a value's text depends on is set, so that equal rows have equal texts.
 _PG_BEGIN = """
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;
@@ -179,17 +180,19 @@ SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL intervalstyle = 'postgres'; SET LOCA
 SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'; SET LOCAL lc_monetary = 'C'
 """
 _PG_TABLE = """
-SELECT oid::regclass::text, oid::bigint, reltuples, has_table_privilege(oid, 'SELECT')
+SELECT oid::regclass::text AS name, oid::bigint AS id, reltuples,
+  has_table_privilege(oid, 'SELECT') AS is_readable
 FROM pg_catalog.pg_class WHERE oid = to_regclass(%s)
 """
 _PG_COLUMNS = """
-SELECT attname, pg_catalog.format_type(atttypid, atttypmod) FROM pg_catalog.pg_attribute
+SELECT attname, pg_catalog.format_type(atttypid, atttypmod) AS kind FROM pg_catalog.pg_attribute
 WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum
 """
 _PG_SIZE = "SELECT pg_catalog.pg_total_relation_size(%s)"
 _PG_ROWS = """
-SELECT count(*), coalesce(sum(('x' || substr(digest, 1, 16))::bit(64)::bigint), 0),
-  coalesce(sum(('x' || substr(digest, 17, 16))::bit(64)::bigint), 0)
+SELECT count(*) AS count,
+  coalesce(sum(('x' || substr(digest, 1, 16))::bit(64)::bigint), 0) AS first,
+  coalesce(sum(('x' || substr(digest, 17, 16))::bit(64)::bigint), 0) AS second
 FROM (SELECT encode(sha256(convert_to((one.*)::text, 'UTF8')), 'hex') AS digest
   FROM (SELECT * FROM {name} LIMIT {most}) AS one) AS digests
 """

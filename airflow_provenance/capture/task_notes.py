@@ -12,7 +12,6 @@ from airflow_provenance.capture.instances import task_ref, us_of
 from airflow_provenance.capture.links import links_of
 from airflow_provenance.capture.manifest import manifest_of
 from airflow_provenance.capture.sql_checks import note_sql_checks
-from airflow_provenance.capture.sql_jobs import note_tables
 from airflow_provenance.domain.clock import SystemClock
 from airflow_provenance.domain.granularity import Policy
 from airflow_provenance.emit import failure, notes, spool
@@ -64,6 +63,8 @@ def note_end(task_instance: Any, state: NoteState) -> None:
         note_sql_checks(noted, task_instance.task)
         _note_contents(noted, assets.note_touched(noted, task_instance))
         if (jobs := hook_lineage.sql_jobs()).infos:
+            from airflow_provenance.capture.sql_jobs import note_tables
+
             note_tables(noted, jobs, Deadline(settings.table_timeout_seconds()))
 
 

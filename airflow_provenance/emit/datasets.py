@@ -85,7 +85,8 @@ def _described(
     checks = notes.observed.checks.get(ref, {}) if side == "outputs" or ref not in written else {}
     for observation in matching or [_NOTHING]:
         added, of_role = _facets(side, content, observation, is_whole=len(of_dataset) < 2)
-        if side == "outputs" and (told := notes.written.get(ref)) is not None:
+        told = notes.written.get(ref) if side == "outputs" else None
+        if told is not None:
             added, of_role = _with_written(added, of_role, told, content)
         found = {**dataset, "facets": {**added, **_there(dataset, "facets")}}
         if asset is not None:
@@ -94,6 +95,8 @@ def _described(
             )
         if content is not None:
             found["facets"][facets.CONTENT] = _content_facet(content)
+        if told is not None and told.column_lineage is not None:
+            found["facets"][standard.COLUMN_LINEAGE] = told.column_lineage
         role_slot = "inputFacets" if side == "inputs" else "outputFacets"
         if of_role:
             found[role_slot] = {**of_role, **_there(dataset, role_slot)}
@@ -140,8 +143,6 @@ def _facets(
 def _with_written(
     added: dict[str, Facet], of_role: dict[str, Facet], written: Written, content: Content | None
 ) -> tuple[dict[str, Facet], dict[str, Facet]]:
-    if written.column_lineage is not None:
-        added[standard.COLUMN_LINEAGE] = written.column_lineage
     if written.change is not None:
         added.setdefault(standard.LIFECYCLE, standard.lifecycle_facet(written.change))
     rows = written.rows

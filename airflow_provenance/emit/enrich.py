@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provenance.domain.clock import format_time
@@ -32,7 +33,9 @@ def enrich(event: Event, notes: TaskRunNotes | None) -> Event:
         return sql_lineage.with_column_lineage(event)
     enriched = {**event, "run": _with_facets(event["run"], _run_facets(event, notes))}
     inputs, outputs = event.get("inputs") or [], event.get("outputs") or []
-    if _is_own(event, notes):
+    if not _is_own(event, notes):
+        notes = replace(notes, written={})  # that is of all the task's statements together
+    else:
         outputs = datasets.with_known(outputs, notes, "outputs", ())
         inputs = datasets.with_known(inputs, notes, "inputs", datasets.refs(outputs))
     written = datasets.refs(outputs)
@@ -95,8 +98,8 @@ def _is_io_on_task(event: Event, notes: TaskRunNotes) -> bool:
     outputs = datasets.refs(event.get("outputs") or [])
     if _is_own(event, notes) or not (inputs or outputs):
         return False
-    known = (notes.asset_inputs, notes.asset_outputs)
-    read, written = (side.keys() | notes.not_datasets for side in known)
+    read = {*notes.inputs, *notes.asset_inputs, *notes.not_datasets}
+    written = {*notes.outputs, *notes.asset_outputs, *notes.not_datasets}
     return read.issuperset(inputs) and written.issuperset(outputs)
 
 

@@ -88,15 +88,13 @@ def _lineage(
 ) -> dict[DatasetRef, Facet | None]:
     refs = list(dict.fromkeys(_ref(one) for one in datasets))
     statements = SqlReader(scheme(namespace), _schema(datasets)).read(sql).statements
-    effects = effects_of(statements)
     names = _named(_tables(statements), refs)
-    found: dict[DatasetRef, Facet | None] = {}
-    for table, effect in effects.items():
-        ref = names.get(table.key)
-        if ref is not None:  # two tables that may be one dataset: neither is certain
-            lineage = column_lineage(effect, lambda one: names.get(one.key))
-            found[ref] = None if ref in found else lineage
-    return found
+    effects = effects_of(statements, lambda one: names.get(one.key) or one.key)
+    return {
+        ref: column_lineage(effect, lambda one: names.get(one.key))
+        for table, effect in effects.items()
+        if (ref := names.get(table.key)) is not None
+    }
 
 
 def _tables(statements: Iterable[Statement]) -> list[Table]:

@@ -9,7 +9,8 @@ import pytest
 
 from airflow_provenance.domain.identity import DatasetRef, TaskRef
 from airflow_provenance.emit.enrich import enrich
-from airflow_provenance.emit.notes import Content, TaskRunNotes
+from airflow_provenance.emit.notes import Content, TaskRunNotes, Written
+from airflow_provenance.emit.observed import Column, Structure
 from airflow_provenance.formats import facets
 
 REF = TaskRef("flights_month", "manual__1", "ingest", -1, 1)
@@ -175,3 +176,77 @@ def test_enriching_twice_changes_nothing_more(notes: TaskRunNotes) -> None:
     once = enrich(event(), notes)
 
     assert enrich(once, notes) == once
+
+
+PG = "postgres://db:5432"
+TOTALS, ORDERS = DatasetRef(PG, "shop.public.totals"), DatasetRef(PG, "shop.public.orders")
+
+
+def query(inputs: list[DatasetRef], outputs: list[DatasetRef]) -> dict[str, Any]:
+    body = event("flights_month.ingest.query.1")
+    body["inputs"] = [{**ref._asdict(), "facets": {}} for ref in inputs]
+    body["outputs"] = [{**ref._asdict(), "facets": {}} for ref in outputs]
+    return body
+
+
+@pytest.fixture
+def with_tables(notes: TaskRunNotes) -> TaskRunNotes:
+    rows = Structure("table", (Column("day", "text"),), 1, 9)
+    notes.inputs = {ORDERS: Content(False, reason="later", structure=rows)}
+    notes.outputs = {
+        TOTALS: Content(True, "ab" * 24, 8192, structure=rows, algorithm="sha256-rows")
+    }
+    lineage = {"fields": {"day": {"inputFields": []}}}
+    notes.written = {TOTALS: Written(2, "TRUNCATE", lineage)}
+    notes.not_datasets = {DatasetRef(PG, "shop.public.a_temporary_table")}
+    return notes
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "expected"),
+    [
+        ([ORDERS], [TOTALS], True),
+        ([], [TOTALS], True),
+        ([DatasetRef(PG, "shop.public.a_temporary_table")], [TOTALS], True),
+        ([], [], None),
+        ([ORDERS], [ORDERS], None),
+        ([RAW], [TOTALS], None),
+    ],
+)
+def test_a_query_says_whether_its_task_has_all_its_datasets(
+    with_tables: TaskRunNotes,
+    inputs: list[DatasetRef],
+    outputs: list[DatasetRef],
+    expected: bool | None,
+) -> None:
+    facet = enrich(query(inputs, outputs), with_tables)["run"]["facets"][facets.TASK]
+
+    assert facet.get("ioOnTask") is expected
+
+
+def test_the_task_itself_does_not_say_so(with_tables: TaskRunNotes) -> None:
+    own_event = {**query([ORDERS], [TOTALS]), "job": {"name": "flights_month.ingest"}}
+
+    assert "ioOnTask" not in enrich(own_event, with_tables)["run"]["facets"][facets.TASK]
+
+
+def test_what_was_written_to_a_table_is_told_by_the_task_alone(with_tables: TaskRunNotes) -> None:
+    own_event = {**query([ORDERS], [TOTALS]), "job": {"name": "flights_month.ingest"}}
+    (table,) = enrich(own_event, with_tables)["outputs"]
+    (of_query,) = enrich(query([ORDERS], [TOTALS]), with_tables)["outputs"]
+
+    assert own(table["outputFacets"]["outputStatistics"]) == {"rowCount": 2}
+    assert own(table["facets"]["lifecycleStateChange"]) == {"lifecycleStateChange": "TRUNCATE"}
+    assert table["facets"]["columnLineage"] == {"fields": {"day": {"inputFields": []}}}
+    assert table["facets"]["version"]["datasetVersion"] == "sha256-rows:" + "ab" * 24
+    assert own(table["facets"][facets.CONTENT])["rowCount"] == 9
+    assert "outputFacets" not in of_query
+    assert not {"lifecycleStateChange", "columnLineage"} & set(of_query["facets"])
+
+
+def test_what_the_producer_made_of_the_sql_gives_way(with_tables: TaskRunNotes) -> None:
+    own_event = {**query([], [TOTALS]), "job": {"name": "flights_month.ingest"}}
+    own_event["outputs"][0]["facets"]["columnLineage"] = {"fields": {"_0": {"inputFields": []}}}
+    (table,) = enrich(own_event, with_tables)["outputs"]
+
+    assert list(table["facets"]["columnLineage"]["fields"]) == ["day"]

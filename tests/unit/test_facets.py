@@ -87,6 +87,10 @@ def test_members_that_are_not_known_are_absent() -> None:
         (facets.CONTENT, "digest", "ABC"),
         (facets.CONTENT, "verified", None),
         (facets.CONTENT, "sizeBytes", -1),
+        (facets.CONTENT, "rowCount", -1),
+        (facets.CONTENT, "algorithm", "md5"),
+        (facets.CONTENT, "algorithm", None),
+        (facets.TASK, "ioOnTask", "yes"),
         (facets.PARTITION, "key", ""),
         (facets.TRUNCATED, "facets", []),
         (facets.REDACTION, "total", 0),
@@ -113,7 +117,7 @@ def test_the_schemas_are_as_published() -> None:
         for name in facets.FACET_NAMES
     }
     assert json.loads(json.dumps(members)) == {
-        "airflowProvenance_task": ["dagId", "mapIndex", "runId", "taskId", "tryNumber"],
+        "airflowProvenance_task": ["dagId", "ioOnTask", "mapIndex", "runId", "taskId", "tryNumber"],
         "airflowProvenance_run": [
             "consumedAssetEvents",
             "endedAt",
@@ -144,9 +148,23 @@ def test_the_schemas_are_as_published() -> None:
             "modifiedAt",
             "note",
             "reason",
+            "rowCount",
             "sizeBytes",
             "verified",
         ],
         "airflowProvenance_asset": ["aliases", "extra", "name", "uri"],
         "airflowProvenance_partition": ["key"],
     }
+
+
+def test_the_content_of_a_table_is_valid() -> None:
+    facet = facets.content_facet(
+        algorithm="sha256-rows",
+        digest="ab" * 24,
+        verified=True,
+        format_="table",
+        column_count=3,
+        row_count=0,
+    )
+    assert own_facet_problems(facets.CONTENT, facet) == []
+    assert own_facet_problems(facets.CONTENT, {**facet, "digest": "ab" * 25})

@@ -36,6 +36,8 @@ def test_without_any_setting_everything_lies_in_airflow_home() -> None:
     assert settings.max_event_bytes() == 16 * 1024 * 1024
     assert settings.max_facet_bytes() == 1024 * 1024
     assert settings.hash_timeout_seconds() == 10.0
+    assert settings.table_timeout_seconds() == 5.0
+    assert settings.table_max_rows() == 1_000_000
     assert settings.redact_fields() == ()
     assert settings.redact_patterns() == ()
     assert settings.keep_values() is False
@@ -84,6 +86,8 @@ def test_airflow_home_is_below_the_users_home_when_not_set(
         ("hash_timeout_seconds", "-1"),
         ("hash_timeout_seconds", "nan"),
         ("hash_timeout_seconds", "inf"),
+        ("table_timeout_seconds", "soon"),
+        ("table_max_rows", "0"),
         ("redact_patterns", "("),
         ("keep_values", "maybe"),
     ],

@@ -439,6 +439,21 @@ CASES = {
         {"t.a": "s.x", "t.b": "#u.y", "t.c": "s.z"},
         dialect="sqlite",
     ),
+    "what SQLite may take for text is no column": Case(
+        'INSERT INTO t (a, b, c) SELECT "hunter2", s."x", "delay" FROM s',
+        "s",
+        "t",
+        {"t.b": "s.x"},
+        dialect="sqlite",
+    ),
+    "what is a column for SQLite": Case(
+        'INSERT INTO t (a, b) SELECT "hunter2", "delay" FROM flights',
+        "flights",
+        "t",
+        {"t.b": "flights.delay"},
+        dialect="sqlite",
+        schema=SCHEMA,
+    ),
     "a trigger's body is not run": Case(
         "CREATE TRIGGER g AFTER INSERT ON t BEGIN INSERT INTO u SELECT CASE WHEN 1 THEN 2 END;"
         " DELETE FROM v; END; INSERT INTO t (a) SELECT x FROM s",

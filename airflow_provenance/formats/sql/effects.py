@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from airflow_provenance.formats.sql.model import NONE, Change, Sources, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Hashable, Iterable
 
     from airflow_provenance.formats.sql.model import Statement, Write
 
@@ -31,18 +31,24 @@ class Effect:
     influences: Sources = NONE
 
 
-def effects_of(statements: Iterable[Statement]) -> dict[Table, Effect]:
+def effects_of(
+    statements: Iterable[Statement], identity: Callable[[Table], Hashable] = lambda one: one.key
+) -> dict[Table, Effect]:
     """Return the effect on each table, by the spelling that came first.
 
     What was written before a statement replaced it tells nothing of what is there now, and a table
     that was renamed takes along what was written to it.
+
+    Args:
+        statements: in the order in which they ran.
+        identity: the same for names that mean the same table.
     """
-    effects: dict[tuple[str, ...], tuple[Table, Effect]] = {}
+    effects: dict[Hashable, tuple[Table, Effect]] = {}
     for statement in statements:
         for write in statement.writes:
-            _, effect = effects.setdefault(write.table.key, (write.table, Effect()))
+            _, effect = effects.setdefault(identity(write.table), (write.table, Effect()))
             if write.renamed_from is not None:
-                _, moved = effects.pop(write.renamed_from.key, (write.renamed_from, None))
+                _, moved = effects.pop(identity(write.renamed_from), (None, None))
                 _rename(effect, moved)
             else:
                 _apply(effect, write)

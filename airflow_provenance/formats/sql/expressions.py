@@ -119,7 +119,14 @@ class Expressions(ABC):
         found = scope.find(self.column_name(node), node.table or None)
         if found.is_there != "yes" and not node.table and scope.names(node.name):
             return None  # PostgreSQL: a whole row
+        if found.is_there != "yes" and self._may_be_text(node):
+            return None
         return None if found.is_there == "no" else found.sources
+
+    def _may_be_text(self, node: exp.Column) -> bool:
+        """Whether this may be a value: SQLite takes a quoted name that is no column's for text."""
+        is_quoted = bool(node.this.args.get("quoted")) and not node.table
+        return self._dialect == "sqlite" and is_quoted
 
     def _scalar(self, node: exp.Expr, scope: Scope, ctes: Ctes) -> Sources | None:
         relation = self.query(node, ctes, scope)
