@@ -471,3 +471,21 @@ def test_quotes_and_comments_may_hold_anything(open_source: Callable[..., Source
     check = Expression("dest <> ');' /* ; ) */ AND dest <> '(' -- );")
 
     assert counts(open_source(), check) == [("PASS", 0)]
+
+
+def test_a_text_among_numbers_is_no_number_and_no_time(
+    open_source: Callable[..., Source], engine: str
+) -> None:
+    if engine not in ("sqlite", "csv", "csv.gz", "tsv"):
+        pytest.skip("never: a column of this engine has one type")
+    mixed = [*RECORDS, {**RECORDS[0], "miles": "far", "seen_at": "soon"}]
+
+    assert (
+        counts(
+            open_source(mixed),
+            Range("miles", min=-1),
+            AcceptedValues("miles", [1400.5, 1576, -1]),
+            Range("seen_at", min=date(2013, 1, 1)),
+        )
+        == [("FAIL", 1)] * 3
+    )
