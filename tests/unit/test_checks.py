@@ -276,3 +276,30 @@ def test_the_example_of_the_readme_is_a_dag() -> None:
         exec(example + "\nplanes()\n", {"__name__": "readme"})  # noqa: S102 - our own README
 
     assert set(dag.task_ids) == {"check_flights", "planes"}
+
+
+def test_an_object_in_a_store_is_checked_and_nothing_beside_it(
+    noted: TaskRunNotes, tmp_path: Path
+) -> None:
+    from airflow.sdk import ObjectStoragePath
+    from airflow.sdk.io import attach
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    store = MemoryFileSystem()
+    attach(protocol="memory", fs=store)
+    store.pipe("/lake/flights.csv", b"id,dest\n1,IAH\n007,\n")
+    store.pipe("/lake/secret.csv", b"id\n1\n")
+    (tmp_path / "secret.csv").write_text("id\n1\n")
+    path = ObjectStoragePath("memory://lake/flights.csv")
+    reading = [
+        FailingRows(f"SELECT * FROM read_csv('{one}')", name=one)
+        for one in ("memory://lake/secret.csv", str(tmp_path / "secret.csv"))
+    ]
+
+    summary, failure = check_dataset(plan(Pattern("id", "^0"), NotNull("dest"), *reading), path)
+
+    assert (summary["rows"], summary["failed"], summary["not_run"]) == (2, 4, 2)
+    assert failure is not None
+    ((ref, told),) = noted.observed.checks.items()
+    assert ref == DatasetRef("memory://lake", "flights.csv")
+    assert {one.failed_rows for one in told.values()} == {1, None}
