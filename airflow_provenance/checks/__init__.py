@@ -2,6 +2,7 @@
 
     definitions   what a check is; immutable, refused at parse time where it cannot work
     predicates    a definition as SQL in a dialect: which rows fail
+    author_sql    the author's own SQL is one condition, or one query
     dialects      how PostgreSQL, SQLite and DuckDB quote, compare and match
     sources       where the rows are: a table through an Airflow hook, a file or dataframe by DuckDB
     evaluate      runs the checks on a source: an `Outcome` each

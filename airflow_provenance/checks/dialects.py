@@ -41,6 +41,7 @@ def holes(values: Sequence[object]) -> str:
 class Dialect:
     """What the engines differ in; this is PostgreSQL, where a column has a type that must fit."""
 
+    engine: ClassVar[str] = "postgres"  # as sqlglot names it
     placeholder: ClassVar[str] = "%s"
     is_case_sensitive: ClassVar[bool] = True
     # Whether a value may be no number, time or text though its column is compared as such.
@@ -81,6 +82,7 @@ class SQLite(Dialect):
     Times are texts in one of the forms that SQLite's own functions read.
     """
 
+    engine = "sqlite"
     placeholder = "?"
     is_case_sensitive = False
     is_loose = True
@@ -109,6 +111,7 @@ class SQLite(Dialect):
 class DuckDb(Dialect):
     """DuckDB, for files and dataframes; in files of text the column's type is what was found."""
 
+    engine = "duckdb"
     placeholder = "?"
     is_case_sensitive = False
     is_loose = True

@@ -148,7 +148,7 @@ class _Evaluation:
         if isinstance(check, ForeignKey):
             other = self._other(check)
         if fails is None:
-            failing = self._answer(counted(check, self._dataset.name, other))
+            failing = self._answer(counted(check, self._dialect, self._dataset.name, other))
         elif failing is None:
             _, failing = self._count([fails])
         sample = self._sample(check, other, fails) if failing else None
@@ -164,7 +164,7 @@ class _Evaluation:
         return self._count([])[0] if self._rows is None else self._rows
 
     def _number(self, check: Measure) -> Any:
-        query = subquery(check.query, self._dataset.name)
+        query = subquery(check.query, self._dialect, self._dataset.name)
         found = self._source.rows(Sql(f"SELECT * FROM {query} AS d"))
         if len(found) != 1 or len(found[0]) != 1:
             raise CheckError("the query gives not one number, but more or fewer rows or columns")
@@ -186,7 +186,7 @@ class _Evaluation:
         return self._now - at <= check.max_age
 
     def _sample(self, check: Check, other: Relation | None, fails: Sql | None) -> Sample | None:
-        where = sampled(check, self._dataset.name, other, fails)
+        where = sampled(check, self._dialect, self._dataset.name, other, fails)
         if not self._key or self._hasher is None or where is None:
             return None
         table, condition = where

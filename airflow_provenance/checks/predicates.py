@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflow_provenance.checks.author_sql import closed
 from airflow_provenance.checks.definitions import (
     AcceptedValues,
     Expression,
@@ -40,7 +41,7 @@ def row_fails(check: Check, dialect: Dialect, types: Mapping[str, str]) -> Sql |
     """
     if isinstance(check, Expression):
         # On lines of its own, so that a comment ends; null where the condition is.
-        return Sql(f"NOT (\n{check.condition}\n)")
+        return Sql(f"NOT (\n{closed(check.condition, dialect.engine)}\n)")
     if not isinstance(check, NotNull | Range | AcceptedValues | Pattern):
         return None
     column = f"d.{quote(check.column)}"
@@ -65,7 +66,7 @@ def row_fails(check: Check, dialect: Dialect, types: Mapping[str, str]) -> Sql |
     return Sql(fails, tuple(dialect.bound(value) for value in values))
 
 
-def counted(check: Check, dataset: str, other: Relation | None) -> Sql | None:
+def counted(check: Check, dialect: Dialect, dataset: str, other: Relation | None) -> Sql | None:
     """Return a query for the number of failing rows of a check that looks at more than a row."""
     if isinstance(check, Unique):
         groups = f"SELECT count(*) AS n {_repeated(check.columns, dataset)}"
@@ -73,12 +74,12 @@ def counted(check: Check, dataset: str, other: Relation | None) -> Sql | None:
     if isinstance(check, ForeignKey) and other is not None:
         return Sql(f"SELECT count(*) FROM {dataset} AS d WHERE {_orphan(check, other)}")
     if isinstance(check, FailingRows):
-        return Sql(f"SELECT count(*) FROM {subquery(check.query, dataset)} AS d")
+        return Sql(f"SELECT count(*) FROM {subquery(check.query, dialect, dataset)} AS d")
     return None
 
 
 def sampled(
-    check: Check, dataset: str, other: Relation | None, fails: Sql | None
+    check: Check, dialect: Dialect, dataset: str, other: Relation | None, fails: Sql | None
 ) -> tuple[str, Sql] | None:
     """Return where failing rows are, and the condition that finds them; None if that is unknown."""
     if fails is not None:
@@ -92,13 +93,13 @@ def sampled(
     if isinstance(check, ForeignKey) and other is not None:
         return f"{dataset} AS d", Sql(_orphan(check, other))
     if isinstance(check, FailingRows):
-        return f"{subquery(check.query, dataset)} AS d", Sql("1 = 1")
+        return f"{subquery(check.query, dialect, dataset)} AS d", Sql("1 = 1")
     return None
 
 
-def subquery(query: str, dataset: str) -> str:
+def subquery(query: str, dialect: Dialect, dataset: str) -> str:
     """Return the author's query to select from."""
-    text = query.replace("{dataset}", dataset).strip().rstrip(";")
+    text = closed(query.replace("{dataset}", dataset), dialect.engine)
     return f"(\n{text}\n)"
 
 

@@ -9,6 +9,7 @@ import re
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 
 from airflow_provenance.formats import facets
@@ -260,3 +261,52 @@ def test_no_value_of_the_data_is_in_an_event_or_a_log_line(run: tuple[Spooled, A
             # Hashes and times are digits, too.
             found = re.search(rf".{{0,80}}(?<![\w.:-]){value}(?![\w.:-]).{{0,40}}", text)
             assert found is None, found
+
+
+def test_a_table_of_postgresql_is_one_dataset_for_our_checks_and_airflows(
+    airflow: Airflow, postgres_url: str
+) -> None:
+    url = postgres_url.replace("postgresql+psycopg://", "postgresql://")
+    with psycopg.connect(url) as database:
+        database.execute("CREATE TABLE passengers (name text, age integer)")
+        database.execute("INSERT INTO passengers VALUES (NULL, 33), ('Zephyrine', 15151)")
+    spool_dir = airflow.home / "spool-checks-postgres"
+
+    done = airflow.run(
+        *("dags", "test", "checks_postgres"),
+        AIRFLOW__PROVENANCE__SPOOL_DIR=str(spool_dir),
+        AIRFLOW_CONN_WAREHOUSE=url,
+    )
+
+    spooled = read_spool(spool_dir, airflow.home)
+    ended = {
+        event["job"]["name"].partition(".")[2]: event
+        for event in spooled.events
+        if event["eventType"] != "START" and "." in event["job"]["name"]
+    }
+    assert {name for name in ended if "query" not in name} == {"ours", "column", "value"}, done
+    named = {
+        name: {(one["namespace"], one["name"]) for one in ended[name]["inputs"]}
+        for name in ("ours", "column", "value")
+    }
+    assert named["ours"] == named["column"] == named["value"]
+    ((namespace, name),) = named["ours"]
+    assert namespace.startswith("postgres://")
+    assert name.endswith(".public.passengers")
+    (read,) = ended["ours"]["inputs"]
+    assert verdicts(read["inputFacets"]["dataQualityAssertions"]["assertions"]) == {
+        ("not_null", "name"): (False, "warn", 1),
+        ("pattern", "name"): (True, "error", 0),
+        ("row_count", None): (True, "error", None),
+    }
+    # The provider tells of its column checks on the table itself: ours take their place there.
+    (read,) = ended["column"]["inputs"]
+    assert "inputFacets" not in read
+    assertions = read["facets"]["dataQualityAssertions"]["assertions"]
+    assert [(one["name"], one["success"], one.get("actual")) for one in assertions] == [
+        ("name.null_check", True, "1"),
+        ("age.max", True, None),
+    ]
+    assert not [one for one in spooled.events if re.search("Zephyrine|15151", json.dumps(one))]
+    validate = openlineage_validator()
+    assert validate is None or [p for one in spooled.events for p in validate(one)] == []

@@ -6,7 +6,7 @@ checked and nothing else, write nothing, load no extension, and use a bounded sh
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -33,6 +33,8 @@ _CONFIG: dict[str, Any] = {
 _PACKED = (".gz", ".zst")
 _DELIMITERS = ",;\t|"
 _MOST_HEADER_BYTES = 1 << 20
+_NONE = "(empty)"  # how DuckDB's sniffer says that there is no such character
+_Ask = Callable[[str], Any]
 _MISSING_PACKAGE = "needs {}: pip install airflow-provenance[checks]"
 
 
@@ -122,7 +124,7 @@ class DuckSource:
         return files
 
     def _view(self, name: str, file: _File) -> Relation:
-        reader = _reader(file, self._null_values)
+        reader = _reader(file, self._null_values, self._ask)
         self._ask(f"CREATE VIEW {name} AS SELECT * FROM {reader}")
         return self._described(name)
 
@@ -173,7 +175,7 @@ def _located(asset: Any) -> _File:
     return _File(f"{opened.protocol}://{opened.path.lstrip('/')}", filesystem)
 
 
-def _reader(file: _File, null_values: Sequence[str]) -> str:
+def _reader(file: _File, null_values: Sequence[str], ask: _Ask) -> str:
     path = file.url.lower()
     packed = path.endswith(_PACKED)
     suffix = PurePath(path.rpartition(".")[0] if packed else path).suffix
@@ -190,15 +192,36 @@ def _reader(file: _File, null_values: Sequence[str]) -> str:
             f"a file {suffix or 'without suffix'} is not checked: .csv, .tsv, .jsonl, .ndjson and"
             " .parquet are"
         )
-    nulls = f"nullstr=[{', '.join(map(_literal, null_values))}]" if null_values else "nullstr=''"
-    # A column's type is what all its values have, not only the first.
-    options = [literal, "header=true", "sample_size=-1", nulls]
+    return _csv_reader(file, packed, null_values, ask)
+
+
+def _csv_reader(file: _File, packed: bool, null_values: Sequence[str], ask: _Ask) -> str:
+    """Return a reader that is told all, for DuckDB would look through the file at every question.
+
+    A column's type is what all its values have, not only the first.
+    """
+    literal = _literal(_not_a_glob(file.url))
+    nulls = ", ".join(map(_literal, null_values or ("",)))
+    options = f"header=true, nullstr=[{nulls}], comment=''"
     if not packed:
         with _as_check_error("the file cannot be read"):
             header = file.first_line()
+        if not header.strip():
+            raise CheckError("the file is empty: there is no header")
         # Found in the header, as `capture` does: DuckDB would guess another for one bad row.
-        options.append(f"delim={_literal(max(_DELIMITERS, key=header.count))}")
-    return f"read_csv({', '.join(options)})"
+        options += f", delim={_literal(max(_DELIMITERS, key=header.count))}"
+    sniffed = f"sniff_csv({literal}, sample_size=-1, {options})"
+    ((delimiter, quote, escape, columns, dates, times),) = ask(
+        f"SELECT Delimiter, Quote, Escape, Columns, DateFormat, TimestampFormat FROM {sniffed}"
+    ).fetchall()
+    if packed:
+        options += f", delim={_literal(delimiter)}"
+    for name, found in (("quote", quote), ("escape", escape)):
+        options += f", {name}={_literal('' if found == _NONE else found)}"
+    for name, found in (("dateformat", dates), ("timestampformat", times)):
+        options += f", {name}={_literal(found)}" if found else ""
+    types = ", ".join(f"{_literal(one['name'])}: {_literal(one['type'])}" for one in columns)
+    return f"read_csv({literal}, auto_detect=false, {options}, columns={{{types}}})"
 
 
 def _arrow(data: Any) -> Any:
