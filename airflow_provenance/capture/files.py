@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 Role = Literal["input", "output"]
 
-_CHUNK_BYTES = 1 << 20
+# A larger one does not stay in the processor's cache: CSV took half as long again with 1 MiB.
+_CHUNK_BYTES = 1 << 18
 _MAX_INSPECTION_SHARE = 0.25  # of the time that is left; the rest is for digests
 _NO_TIME = "not looked at: hashing took longer than [provenance] hash_timeout_seconds"
 _NO_TIME_FOR_FOOTER = "not looked into: no time was left of [provenance] hash_timeout_seconds"

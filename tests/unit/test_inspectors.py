@@ -10,12 +10,12 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from airflow_provenance.capture import inspectors
 from airflow_provenance.capture.digests import Digests
 from airflow_provenance.capture.files import Deadline, inspect_files, read_footers
-from airflow_provenance.capture.inspectors import Watched, inspector_for
+from airflow_provenance.capture.inspectors import Watched, csv_file, inspector_for
 from airflow_provenance.capture.inspectors.csv_file import CsvInspector
 from airflow_provenance.domain.identity import DatasetRef
 from airflow_provenance.emit.observed import MOST_COLUMNS, Column, Structure
@@ -88,18 +88,89 @@ def test_records_are_counted_as_pythons_csv_does_wherever_chunks_end(
     text = io.StringIO()
     writer = csv.writer(text, quoting=quoting, lineterminator=end)  # type: ignore[arg-type]
     writer.writerows([("first", "second"), *rows])
-    raw, cut, inspector = text.getvalue().encode(), random.Random(seed), CsvInspector()
-    at = 0
-    while at < len(raw):
-        # The first chunk of a file is never a few bytes, so its encoding can be told.
-        size = cut.randint(1, 5) if at else 13
-        inspector.feed(raw[at : at + size])
-        at += size
 
-    counted = inspector.finish()
+    counted = fed(text.getvalue(), random.Random(seed))
 
     assert counted.rows == len(list(csv.reader(io.StringIO(text.getvalue(), newline="")))) - 1
     assert names(counted) == ["first", "second"]
+
+
+def fed(text: str, cut: random.Random, most: int = 5) -> Structure:
+    """Return what an inspector says of a text that comes in small chunks."""
+    raw, inspector = text.encode(), Watched(CsvInspector(), 60)
+    at = 0
+    with pytest.MonkeyPatch.context() as patch:
+        # Small, so that lines are cut as very long ones are.
+        patch.setattr(csv_file, "_MOST_HELD_BYTES", cut.choice((0, 3, 1 << 16)))
+        while at < len(raw):
+            # The first chunk of a file is never a few bytes, so its encoding can be told.
+            size = cut.randint(1, most) if at else 13
+            inspector.feed(raw[at : at + size])
+            at += size
+    return inspector.finish()
+
+
+_QUOTES = ("quotes stand inside fields", "a quote is not closed")
+
+
+@settings(max_examples=1000)
+@given(
+    delimiter=st.sampled_from([",", ";", "\t", "|"]),
+    pieces=st.lists(
+        st.sampled_from(
+            [
+                *('a "' * 2),
+                "b",
+                *",;\n\r",
+                '""',
+                '"a"',
+                ',"a"',
+                '"\n"',
+                '"\r\n',
+                "\r\n",
+                "\n\n",
+                "ü",
+            ]
+        ),
+        max_size=40,
+    ),
+    seeds=st.tuples(st.integers(0, 1 << 16), st.integers(0, 1 << 16)),
+)
+def test_of_any_text_records_are_counted_as_pythons_csv_does_or_not_at_all(
+    delimiter: str, pieces: list[str], seeds: tuple[int, int]
+) -> None:
+    text = f"first{delimiter}second\n" + "".join(pieces).replace(",", delimiter)
+
+    counted = fed(text, random.Random(seeds[0]))
+
+    assert counted == fed(text, random.Random(seeds[1]), most=30)
+    read = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    if counted.note is None:
+        assert counted.rows == sum(1 for row in read if row) - 1
+    else:
+        assert counted.note.startswith(_QUOTES)
+        assert '"' in text
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(
+    "row",
+    [
+        '1,"UA",two',
+        '"1","","a ""name"", quoted"',
+        '1,"a\n\nb",""',
+        '"a,","b;",c',
+        '"",,',
+        ",,",
+        "1,2,3",
+    ],
+)
+def test_records_of_a_file_of_many_chunks_are_counted(row: str, end: str) -> None:
+    lines = ["a,b,c\n", *[row + end] * 20_000, end, '"last","one","open?"', end * 3]
+
+    counted = fed("".join(lines), random.Random(1), most=1 << 16)
+
+    assert (counted.rows, counted.note) == (20_001, None)
 
 
 @pytest.mark.parametrize(
