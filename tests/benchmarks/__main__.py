@@ -19,7 +19,7 @@ FULL = {
     "ingest": {"events": 40_000, "rounds": 5},
     "trace": {"runs": 1_000_000, "nodes": 300, "rounds": 3},
     "hashing": {"megabytes": 1024, "rounds": 3},
-    "overhead": {"tasks": 120, "pairs": 250},
+    "overhead": {"tasks": 100, "pairs": 200},
 }
 QUICK = {
     "ingest": {"events": 4_000, "rounds": 1},
