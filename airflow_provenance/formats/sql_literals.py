@@ -51,16 +51,19 @@ _COMMENT: Final = r"(?P<line>--[^\n]*)|(?P<block>/\*)"
 _HASH: Final = r"|(?P<hash>\#(?![->=<])[^\n]*)"
 # One that is not closed goes on to the end: the text was cut, or is no SQL.
 _DOLLAR: Final = r"(?<![\w$])\$(?P<tag>(?:[^\W\d]\w*)?)\$.*?(?:\$(?P=tag)\$|\Z)"
-_ORACLE: Final = r"[nN]?[qQ]'(?:\[.*?\]|\{.*?\}|\(.*?\)|<.*?>|(?P<mark>[^\s\[{(<]).*?(?P=mark))'"
+_ORACLE: Final = (
+    r"[nN]?[qQ]'(?:\[.*?(?:\]'|\Z)|\{.*?(?:\}'|\Z)|\(.*?(?:\)'|\Z)|<.*?(?:>'|\Z)"
+    r"|(?P<mark>[^\s\[{(<]).*?(?:(?P=mark)'|\Z))"
+)
 _PREFIXED: Final = (
-    r"[eE]'(?:[^'\\]|''|\\.)*(?:'|\Z)"
+    r"[eE]'(?:[^'\\]|''|\\.|\\\Z)*(?:'|\Z)"
     r"|[uU]&'(?:[^']|'')*'(?:\s+[uU][eE][sS][cC][aA][pP][eE]\s+'[^']*')?"
 )
 _PLAIN: Final = r"(?:[nNbBxXrR]|_\w+\s*)?'[^']*(?:''[^']*)*(?:'|\Z)"
-_ESCAPED: Final = r"(?:[nNbBxXrR]|_\w+\s*)?'[^'\\]*(?:(?:''|\\.)[^'\\]*)*(?:'|\Z)"
+_ESCAPED: Final = r"(?:[nNbBxXrR]|_\w+\s*)?'[^'\\]*(?:(?:''|\\.|\\\Z)[^'\\]*)*(?:'|\Z)"
 _NAME: Final = r"`(?:[^`]|``)*`|\"(?:[^\"]|\"\")*\""
 _NAME_BACKTICKED: Final = r"`(?:[^`]|``)*`"
-_DOUBLE: Final = r"\"(?:[^\"\\]|\"\"|\\.)*(?:\"|\Z)"
+_DOUBLE: Final = r"\"(?:[^\"\\]|\"\"|\\.|\\\Z)*(?:\"|\Z)"
 _TRIPLE: Final = r"(?:[rRbB]{1,2})?(?:'''.*?'''|\"\"\".*?\"\"\")"
 # A few digits behind $ or ? are a placeholder; nothing of that length is worth hiding.
 _WORD: Final = r"[^\W\d][\w$]*|[$?]\d{1,3}(?!\w)"
