@@ -13,7 +13,7 @@ glob is ``*``; it bounds its datasets only where that is ``none``.
 >>> policy = parse_policy("* * run\n* postgres:*/public.* dataset  # the warehouse")
 >>> policy.of_dag("flights").level
 'run'
->>> policy.decide("flights", DatasetRef("postgres://db:5432", "air/public.flights")).level
+>>> policy.decide("flights", DatasetRef("postgres://db:5432", "air.public.flights")).level
 'run'
 >>> policy.decide("flights", DatasetRef("postgres://db:5432", "public.flights"))
 Decision(level='dataset', rule='* postgres:*/public.* dataset')

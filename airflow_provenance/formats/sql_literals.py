@@ -49,17 +49,21 @@ _STANDARD: Final = frozenset(
 
 _COMMENT: Final = r"(?P<line>--[^\n]*)|(?P<block>/\*)"
 _HASH: Final = r"|(?P<hash>\#(?![->=<])[^\n]*)"
-_DOLLAR: Final = r"(?<![\w$])\$(?P<tag>(?:[^\W\d]\w*)?)\$.*?(?:\$(?P=tag)\$|(?P<open_dollar>\Z))"
-_ORACLE: Final = r"[nN]?[qQ]'(?:\[.*?\]|\{.*?\}|\(.*?\)|<.*?>|(?P<mark>[^\s\[{(<]).*?(?P=mark))'"
+# One that is not closed goes on to the end: the text was cut, or is no SQL.
+_DOLLAR: Final = r"(?<![\w$])\$(?P<tag>(?:[^\W\d]\w*)?)\$.*?(?:\$(?P=tag)\$|\Z)"
+_ORACLE: Final = (
+    r"[nN]?[qQ]'(?:\[.*?(?:\]'|\Z)|\{.*?(?:\}'|\Z)|\(.*?(?:\)'|\Z)|<.*?(?:>'|\Z)"
+    r"|(?P<mark>[^\s\[{(<]).*?(?:(?P=mark)'|\Z))"
+)
 _PREFIXED: Final = (
-    r"[eE]'(?:[^'\\]|''|\\.)*(?:'|(?P<open_escaped>\Z))"
+    r"[eE]'(?:[^'\\]|''|\\.|\\\Z)*(?:'|\Z)"
     r"|[uU]&'(?:[^']|'')*'(?:\s+[uU][eE][sS][cC][aA][pP][eE]\s+'[^']*')?"
 )
-_PLAIN: Final = r"(?:[nNbBxXrR]|_\w+\s*)?'[^']*(?:''[^']*)*(?:'|(?P<open>\Z))"
-_ESCAPED: Final = r"(?:[nNbBxXrR]|_\w+\s*)?'[^'\\]*(?:(?:''|\\.)[^'\\]*)*(?:'|(?P<open>\Z))"
+_PLAIN: Final = r"(?:[nNbBxXrR]|_\w+\s*)?'[^']*(?:''[^']*)*(?:'|\Z)"
+_ESCAPED: Final = r"(?:[nNbBxXrR]|_\w+\s*)?'[^'\\]*(?:(?:''|\\.|\\\Z)[^'\\]*)*(?:'|\Z)"
 _NAME: Final = r"`(?:[^`]|``)*`|\"(?:[^\"]|\"\")*\""
 _NAME_BACKTICKED: Final = r"`(?:[^`]|``)*`"
-_DOUBLE: Final = r"\"(?:[^\"\\]|\"\"|\\.)*(?:\"|(?P<open_double>\Z))"
+_DOUBLE: Final = r"\"(?:[^\"\\]|\"\"|\\.|\\\Z)*(?:\"|\Z)"
 _TRIPLE: Final = r"(?:[rRbB]{1,2})?(?:'''.*?'''|\"\"\".*?\"\"\")"
 # A few digits behind $ or ? are a placeholder; nothing of that length is worth hiding.
 _WORD: Final = r"[^\W\d][\w$]*|[$?]\d{1,3}(?!\w)"
@@ -104,17 +108,12 @@ def _literals(sql: str, dialect: str, backslash: bool) -> list[_Span]:
         if kind in ("line", "block", "hash"):
             # A space, where nothing else would keep two words apart.
             spans.append(_Span(start, end, " " if kind == "block" else ""))
-        elif kind == "string" and any(
-            match.group(name) is not None for name in expression.groupindex if name in _OPEN
-        ):
-            return [*spans, _Span(start, len(sql), STRING)]
         elif kind in ("string", "number"):
             spans.append(_Span(start, end, STRING if kind == "string" else NUMBER))
         position = max(end, start + 1)
     return spans
 
 
-_OPEN: Final = frozenset({"open", "open_escaped", "open_dollar", "open_double", "open_name"})
 _expressions: dict[tuple[str, bool], re.Pattern[str]] = {}
 
 
@@ -127,7 +126,7 @@ def _expression(dialect: str, backslash: bool) -> re.Pattern[str]:
             strings.append(_DOUBLE)
             names = _NAME_BACKTICKED
         else:  # a name that is not closed is no name
-            strings.append(r"(?P<open_name>\")(?!(?:[^\"]|\"\")*\").*\Z")
+            strings.append(r"\"(?!(?:[^\"]|\"\")*\").*\Z")
         if dialect in _TRIPLE_QUOTED:
             strings.insert(0, _TRIPLE)
         if dialect in _BRACKETED:

@@ -154,7 +154,13 @@ def test_every_event_is_valid_openlineage(flights: Spooled) -> None:
 def test_every_facet_of_ours_is_valid_by_our_schemas(flights: Spooled) -> None:
     ours = [named for event in flights.events for named in own_facets(event)]
 
-    assert {name for name, _ in ours} == {facets.TASK, facets.RUN, facets.MANIFEST, facets.CONTENT}
+    assert {name for name, _ in ours} == {
+        facets.TASK,
+        facets.RUN,
+        facets.MANIFEST,
+        facets.GRANULARITY,
+        facets.CONTENT,
+    }
     assert [problem for name, facet in ours for problem in own_facet_problems(name, facet)] == []
 
 

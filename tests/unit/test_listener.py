@@ -13,6 +13,7 @@ from airflow_provenance.capture import hook_lineage, listener, note_lines, task_
 from airflow_provenance.domain.clock import FixedClock
 from airflow_provenance.domain.identity import DatasetRef, TaskRef
 from airflow_provenance.emit import failure, notes, spool
+from airflow_provenance.emit.redact import Redactor
 from airflow_provenance.formats.notes import (
     DagRunNote,
     Note,
@@ -258,6 +259,18 @@ def test_a_task_that_a_user_set_is_an_override_with_the_users_name(
             namespace="flights", **REF._asdict(), at_us=NOW_US, state=state, who="ann"
         )
     ]
+
+
+def test_a_note_is_redacted_as_events_are_so_that_both_join(spool_dir: Path) -> None:
+    row = dag_run(run_id="of https://u:hunter2@host/x")
+
+    listener.on_dag_run_success(row, "")
+
+    (path,) = spool_dir.glob("*.spool")
+    assert b"hunter2" not in path.read_bytes()
+    (note,) = spooled(spool_dir)
+    event = {"run": {"facets": {"x": {"runId": row.run_id}}}}
+    assert note.run_id == Redactor().redact(event).event["run"]["facets"]["x"]["runId"]
 
 
 def test_a_dag_run_that_a_user_set_is_an_override(spool_dir: Path) -> None:

@@ -45,6 +45,17 @@ def test_a_double_quote_is_a_string_where_the_dialect_says_so() -> None:
     )
 
 
+@pytest.mark.parametrize("dialect", [None, "postgres", "mysql", "oracle"])
+@pytest.mark.parametrize("start", ["'a", "E'a", "q'[it's", "$x$ it's", "U&'a", "N'it''s"])
+@pytest.mark.parametrize("end", ["", "\\", "'' b"])
+def test_a_text_that_was_cut_inside_a_string_leaks_nothing_of_it(
+    dialect: str | None, start: str, end: str
+) -> None:
+    kept, _ = without_literals(f"select {start} secret{end}", dialect)
+
+    assert "secret" not in kept
+
+
 @pytest.mark.parametrize("dialect", [None, "postgres", "mysql"])
 def test_a_backslash_that_may_or_may_not_end_a_string_leaks_nothing(dialect: str | None) -> None:
     escaping = r"select 'it\'s secret1', 'secret2' from t"

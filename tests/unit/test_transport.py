@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import os
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +17,7 @@ from openlineage.client.transport.factory import DefaultTransportFactory
 
 from airflow_provenance.domain.identity import TaskRef
 from airflow_provenance.emit import failure, notes, spool
-from airflow_provenance.emit.notes import TaskRunNotes
+from airflow_provenance.emit.notes import ManifestNotes, TaskRunNotes
 from airflow_provenance.emit.spool import Spool
 from airflow_provenance.emit.transport import ProvenanceConfig, ProvenanceTransport
 from airflow_provenance.formats import facets
@@ -217,6 +218,42 @@ def test_a_setting_that_cannot_be_used_is_said_and_nothing_is_written(
     (line,) = warnings(caplog)
     assert "redact_patterns" in line
     assert not spool_dir.exists()
+
+
+def test_whether_values_may_leave_is_asked_and_a_bad_answer_is_no(
+    transport: ProvenanceTransport,
+    spool_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for answer in ("True", "False", "perhaps"):
+        monkeypatch.setenv("AIRFLOW__PROVENANCE__KEEP_VALUES", answer)
+        transport.emit(event("select 'x'"))
+
+    kept = [read["job"]["facets"]["sql"]["query"] for read in spooled(spool_dir)]
+    assert kept == ["select 'x'", "select '***'", "select '***'"]
+    (line,) = warnings(caplog)
+    assert "keep_values is 'perhaps'" in line
+    assert "Values of data are left out" in line
+
+
+def test_what_was_removed_is_counted_in_the_event_and_nothing_is_said_of_nothing(
+    transport: ProvenanceTransport, spool_dir: Path
+) -> None:
+    noted = TaskRunNotes(TaskRef("d", "r", "t", -1, 1))
+    noted.manifest = ManifestNotes(removed=Counter(field=3))
+    transport.emit(event("select a"))
+    transport.emit(event("select 'x', 1 -- password=hunter2"))
+    notes.begin(noted)
+    transport.emit(event("select 'x'"))
+
+    first, second, third = (
+        read["run"].get("facets", {}).get(facets.REDACTION) for read in spooled(spool_dir)
+    )
+    assert first is None
+    assert (second["total"], second["byRule"]["literal"]) == (3, 3)
+    assert third["byRule"] == {"known": 0, "field": 3, "pattern": 0, "literal": 1, "value": 0}
+    assert own_facet_problems(facets.REDACTION, third) == []
 
 
 def test_an_object_that_is_no_event_does_not_raise(
