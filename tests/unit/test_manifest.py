@@ -451,6 +451,45 @@ def test_a_dag_file_that_is_not_tracked_is_not_that_commits(dag_file: Path, tmp_
     assert (found["dirty"], found["dagFileTracked"]) == (True, False)
 
 
+@pytest.mark.parametrize("version", [2, 4])
+def test_the_index_says_that_a_file_is_tracked_only_where_git_says_so(
+    dag_file: Path, tmp_path: Path, version: int
+) -> None:
+    bundle = tmp_path / "bundle"
+    tracked = ["flights/month.py", "flights/" + "long" * 60 + ".py", "été.py", "linked.py"]
+    for name in tracked[1:3]:
+        (bundle / name).touch()
+    (bundle / "linked.py").symlink_to("no.py")
+    repository(bundle)
+    if version == 4:
+        subprocess.run(["git", "update-index", "--index-version=4"], cwd=bundle, check=True)
+    # The ends of tracked names, a folder, one that is only intended, one that is not there.
+    others = ["month.py", "py", "flights", "added.py", "no.py"]
+    (bundle / "added.py").touch()
+    subprocess.run(["git", "add", "--intent-to-add", "added.py"], cwd=bundle, check=True)
+    index = bundle / ".git" / "index"
+
+    said = [name for name in [*tracked, *others] if git.in_index(index, name.encode())]
+
+    assert said == (tracked if version == 2 else [])
+    assert manifest(task_instance(dag_file))["code"]["git"]["dagFileTracked"] is True
+    assert not git.in_index(bundle / ".git" / "none", b"month.py")
+
+
+def test_a_tracked_file_takes_one_process(
+    dag_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository(tmp_path / "bundle")
+    counting = tmp_path / "counting-git"
+    counting.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/asked\nexec git "$@"\n')
+    counting.chmod(0o755)
+    monkeypatch.setattr(git, "_GIT", str(counting))
+
+    assert manifest(task_instance(dag_file))["code"]["git"]["dagFileTracked"] is True
+
+    assert len((tmp_path / "asked").read_text().splitlines()) == 1
+
+
 def test_a_repository_without_commit_has_none(dag_file: Path, tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q"], cwd=tmp_path / "bundle", check=True)
 
@@ -476,6 +515,28 @@ def test_a_git_that_hangs_is_left_behind(
     assert time.monotonic() - began < 5
     assert found["code"]["git"] == {"commit": commit}
     assert found["absent"]["code.git"] == "git took longer than 0.2 s"
+
+
+def test_what_a_git_that_hangs_has_started_is_ended_with_it(
+    dag_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository(tmp_path / "bundle")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    slow = tmp_path / "slow-git"
+    slow.write_text(f"#!/bin/sh\n{{ echo began; sleep 60; }} > {pipe} &\nwait\n")
+    slow.chmod(0o755)
+    monkeypatch.setattr(git, "_GIT", str(slow))
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+
+    assert "took longer" in manifest(task_instance(dag_file))["absent"]["code.git"]
+
+    os.set_blocking(reader, True)
+    # To the end, which comes when nobody has the pipe any more.
+    with os.fdopen(reader) as said:
+        began = time.monotonic()
+        assert said.read() == "began\n"
+    assert time.monotonic() - began < 30
 
 
 def test_without_git_the_commit_is_read_from_its_files(
