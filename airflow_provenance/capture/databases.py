@@ -7,14 +7,15 @@ A table is named as the official provider names it, where the hook gives that pr
 from __future__ import annotations
 
 import copy
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provenance.capture.tables import PostgresTables, SqliteTables, UnseenError
+from airflow_provenance.checks.sources.database import sqlite_path
 from airflow_provenance.domain.identity import DatasetRef
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from airflow_provenance.capture.files import Deadline
     from airflow_provenance.capture.tables import TableInspector
     from airflow_provenance.formats.sql import Table
@@ -145,7 +146,7 @@ def database_of(hook: Any, deadline: Deadline) -> Database | None:
     """
     kind = getattr(hook, "conn_type", None)
     if kind == "sqlite":
-        path = _sqlite_file(hook)
+        path = sqlite_path(hook)
         return None if path is None else Sqlite(path, deadline)
     if kind == "postgres" and hasattr(hook, "get_openlineage_database_info"):
         database = Postgres(hook, deadline)
@@ -158,12 +159,3 @@ def _connection(hook: Any) -> Any:
         return known
     name = hook.get_conn_id() if hasattr(hook, "get_conn_id") else hook.postgres_conn_id
     return hook.get_connection(name)
-
-
-def _sqlite_file(hook: Any) -> Path | None:
-    uri = str(hook.get_uri()).replace("sqlite:///", "", 1)
-    path, _, parameters = uri.partition("?")
-    if not path or path == ":memory:" or "mode=memory" in parameters:
-        return None  # gone with the connection
-    path = path.removeprefix("//") if path.startswith("//") else path
-    return Path(os.path.abspath(path))  # noqa: PTH100 - a link's name stays, as files' do

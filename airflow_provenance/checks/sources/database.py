@@ -5,6 +5,7 @@ All questions are asked in one transaction that only reads.
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -67,9 +68,16 @@ def name_parts(table: str) -> tuple[str, ...]:
 
 
 def sqlite_path(hook: Any) -> Path | None:
-    """Return the file of an SQLite connection, None for a database in memory."""
-    path = hook.get_uri().removeprefix("sqlite:///").partition("?")[0]
-    return None if not path.strip("/") or ":memory:" in path else Path(unquote(path)).absolute()
+    """Return the file of an SQLite connection, None for a database in memory.
+
+    The hook opens it as a ``file:`` URI, where ``%``, ``?`` and ``#`` mean something.
+    """
+    file, _, parameters = str(hook.get_uri()).replace("sqlite:///", "", 1).partition("?")
+    path = unquote(file.partition("#")[0])
+    if not path.strip("/") or ":memory:" in path or "mode=memory" in parameters:
+        return None
+    # Not resolved: a link's name stays, as that of other files does.
+    return Path(os.path.abspath(f"/{path.lstrip('/')}" if path.startswith("//") else path))  # noqa: PTH100
 
 
 class DatabaseSource:
