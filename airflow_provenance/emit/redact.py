@@ -30,7 +30,7 @@ from airflow_provenance import settings
 from airflow_provenance.emit import failure
 from airflow_provenance.emit.patterns import MASK, is_card_number, without_secrets
 from airflow_provenance.emit.quoted import of_message, without_quotes
-from airflow_provenance.emit.values import without_values
+from airflow_provenance.emit.values import without_check_values, without_values
 from airflow_provenance.errors import SettingsError
 from airflow_provenance.formats.facets import FACET_NAMES
 
@@ -146,6 +146,13 @@ class Redactor:
         if not self.keeps_values:
             event = without_values(event, walk.removed)
         return Redacted(walk.members(event, by_column=False), +walk.removed)
+
+    def redact_checks(self, event: dict[str, Any]) -> Redacted:
+        """Return an event that is not enriched yet, without what its producer's checks found."""
+        removed: Counter[str] = Counter()
+        if not self.keeps_values:
+            event = without_check_values(event, removed)
+        return Redacted(event, removed)
 
     def redact_foreign(self, values: dict[str, Any]) -> Redacted:
         """Return a user's own values without secrets.

@@ -58,8 +58,10 @@ def prepare(event: dict[str, Any]) -> bytes:
     Raises `SettingsError`: without the user's rules for secrets nothing may be written.
     """
     noted = notes.current()
-    redacted, removed = Redactor.configured().redact(enrich(event, noted))
-    redacted = seal(redacted, removed, noted)
+    redactor = Redactor.configured()
+    event, found = redactor.redact_checks(event)
+    redacted, removed = redactor.redact(enrich(event, noted))
+    redacted = seal(redacted, removed + found, noted)
     payload = _to_json(redacted)
     limit = settings.max_facet_bytes()
     # No facet is larger than its event, so most events need no closer look.

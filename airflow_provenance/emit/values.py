@@ -4,8 +4,8 @@
 ``sql``, ``extractionError.task``     literals (`formats.sql_literals`)
 ``errorMessage``, ``extractionError`` literals and quoted rows (`quoted`)
 ``dataQualityMetrics``                all but counts: minimum, maximum, sum, quantiles
-``dataQualityAssertions``, ``test``   expected, actual and parameters that are no counts; literals
-                                      of their content
+``dataQualityAssertions``, ``test``   literals of their content; and of those that others made,
+                                      expected, actual and parameters that are no counts
 ``subset``                            literals that are compared with; partitions are names
 ``columnLineage``, ``lineage``        literals of what describes a transformation
 ``icebergScanReport``                 literals of the filter
@@ -35,6 +35,7 @@ _SLOTS = ("facets", "inputFacets", "outputFacets")
 # What a column metric or a check's parameter may be named to be a count, not a value.
 _COUNT = re.compile(r"(?:count|rows|_?total)$", re.IGNORECASE)
 _CHECK_OF_COUNT = re.compile(r"count|null|unique|distinct|missing|duplicate|rows", re.IGNORECASE)
+_NAMES = ("tested_table", "tested_column")  # how the official provider tells what was checked
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?%?")
 _EXPRESSIONS = frozenset({"description", "transformationDescription"})
 
@@ -46,14 +47,27 @@ def without_values(event: dict[str, Any], removed: Counter[str]) -> dict[str, An
         event: an OpenLineage event.
         removed: what was removed is added there, as ``literal`` and ``value``.
     """
-    take = _Take(removed, _dialect(event))
+    return _without(event, _Take(removed, _dialect(event)).holder)
+
+
+def without_check_values(event: dict[str, Any], removed: Counter[str]) -> dict[str, Any]:
+    """Return an event as its producer made it, without what its checks found in the data.
+
+    To be called before our own checks are added: those tell counts, and what the author wrote.
+    """
+    return _without(event, _TakeFromChecks(removed, _dialect(event)).holder)
+
+
+def _without(
+    event: dict[str, Any], take: Callable[[dict[str, Any]], dict[str, Any]]
+) -> dict[str, Any]:
     kept = {**event}
     for key in ("run", "job", "dataset"):
         if isinstance(kept.get(key), dict):
-            kept[key] = take.holder(kept[key])
+            kept[key] = take(kept[key])
     for key in ("inputs", "outputs"):
         if isinstance(kept.get(key), list):
-            kept[key] = [take.holder(one) if isinstance(one, dict) else one for one in kept[key]]
+            kept[key] = [take(one) if isinstance(one, dict) else one for one in kept[key]]
     return kept
 
 
@@ -74,9 +88,11 @@ def shape_of(parameters: Any, removed: Counter[str]) -> Any:
 class _Take:
     """One pass over the facets of one event."""
 
+    _facets: tuple[str, ...] = ()  # those to look at, all of them if none is named
+
     def __init__(self, removed: Counter[str], dialect: str | None) -> None:
         self._removed, self._dialect = removed, dialect
-        self._by_name: dict[str, Callable[[_Facet], _Facet]] = {
+        by_name: dict[str, Callable[[_Facet], _Facet]] = {
             "sql": self._sql_facet,
             "errorMessage": self._error,
             "extractionError": self._extraction_error,
@@ -90,6 +106,7 @@ class _Take:
             "airflow": lambda facet: self._replaced(facet, "task", self._operator),
             "unknownSourceAttribute": self._unknown_operator,
         }
+        self._by_name = {name: by_name[name] for name in self._facets or by_name}
 
     def holder(self, holder: dict[str, Any]) -> dict[str, Any]:
         kept = holder
@@ -141,26 +158,7 @@ class _Take:
         )
 
     def _check(self, check: _Facet) -> _Facet:
-        kept = self._texts(check, "content")
-        name = str(check.get("assertion") or check.get("type") or check.get("name"))
-        for member in ("expected", "actual"):
-            value = kept.get(member)
-            counts = _CHECK_OF_COUNT.search(name) and _NUMBER.fullmatch(str(value))
-            if value is not None and value != MASK and not counts:
-                kept = {**kept, member: MASK}
-                self._removed["value"] += 1
-        return self._replaced(kept, "params", self._check_parameters)
-
-    def _check_parameters(self, parameters: _Facet) -> _Facet:
-        kept = {}
-        for name, value in parameters.items():
-            is_count = isinstance(value, int | float) and _COUNT.search(name)
-            if is_count or value is None or isinstance(value, bool) or value == MASK:
-                kept[name] = value
-            else:
-                kept[name] = MASK
-                self._removed["value"] += 1
-        return kept
+        return self._texts(check, "content")
 
     def _subset(self, part: Any) -> Any:
         """Mask what a condition compares with, however deep it stands."""
@@ -224,6 +222,40 @@ class _Take:
     def _replaced(self, facet: _Facet, member: str, take: Callable[[Any], Any]) -> _Facet:
         value = facet.get(member)
         return {**facet, member: take(value)} if isinstance(value, dict | list) else facet
+
+
+class _TakeFromChecks(_Take):
+    """What others' checks found in the data."""
+
+    _facets = ("dataQualityAssertions", "test")
+
+    def _check(self, check: _Facet) -> _Facet:
+        kept = check
+        name = str(check.get("assertion") or check.get("type") or check.get("name"))
+        for member in ("expected", "actual"):
+            value = kept.get(member)
+            counts = _CHECK_OF_COUNT.search(name) and _NUMBER.fullmatch(str(value))
+            if value is not None and value != MASK and not counts:
+                kept = {**kept, member: MASK}
+                self._removed["value"] += 1
+        return self._replaced(kept, "params", self._check_parameters)
+
+    def _check_parameters(self, parameters: _Facet) -> _Facet:
+        kept = {}
+        for name, value in parameters.items():
+            is_count = isinstance(value, int | float) and _COUNT.search(name)
+            if (
+                name in _NAMES
+                or is_count
+                or value is None
+                or isinstance(value, bool)
+                or value == MASK
+            ):
+                kept[name] = value
+            else:
+                kept[name] = MASK
+                self._removed["value"] += 1
+        return kept
 
 
 def _is_text(value: Any) -> TypeIs[str]:

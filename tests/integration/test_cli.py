@@ -166,7 +166,10 @@ VERSION_KEYS = {
     *("id", "dataset", "partition", "writer_run", "content_id", "status", "replaces"),
     *("ended_at", "first_seen_at", "verified"),
 }
-TOLD_KEYS = RUN_KEYS | {"inputs", "outputs", "tries", "children", "error", "facet_names"}
+TOLD_KEYS = RUN_KEYS | {
+    *("inputs", "outputs", "tries", "children", "error", "facet_names"),
+    *("scheduled_at", "queued_at"),
+}
 COMPARE_KEYS = {
     *("differs", "left", "right", "manifest_hashes", "manifest", "dependencies"),
     *("inputs", "outputs", "state", "duration_seconds", "remarks"),
