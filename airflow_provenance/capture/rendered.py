@@ -29,34 +29,50 @@ def rendered_fields(task: Any, redactor: Redactor, removed: Counter[str]) -> dic
     """
     if not task.template_fields:
         return {}
-    # Not public, but what the task runner itself has called just before: nothing else gives it.
-    from airflow.sdk.execution_time.task_runner import _serialize_rendered_fields
+    # Not public, but nothing else gives what Airflow shows. Its `_serialize_rendered_fields` does
+    # the same, and builds a validator for every field, which takes longer than all the rest.
+    from airflow.sdk._shared.secrets_masker import redact
+    from airflow.sdk.execution_time.task_runner import _serialize_template_field
 
-    rendered = dict(_serialize_rendered_fields(task))
+    dotted = [path for path in _renderers(task) if path.partition(".")[0] in task.template_fields]
+    rendered = {}
+    for path in (*task.template_fields, *(one for one in dotted if "." in one)):
+        value = _value_at(task, path)
+        if value is not None or path in task.template_fields:
+            rendered[path] = redact(_serialize_template_field(value, path), path)
     return rendered if redactor.keeps_values else without_data(rendered, task, removed)
 
 
 def without_data(rendered: Mapping[str, Any], task: Any, removed: Counter[str]) -> dict[str, Any]:
     """Return rendered fields without the literals of SQL and without bind parameters."""
-    kept = dict(rendered)
-    renderers = getattr(task, "template_fields_renderers", None) or {}
+    kept, renderers = dict(rendered), _renderers(task)
     paths = {
         *(_SQL_FIELDS & kept.keys()),
         *(path for path in renderers if _is_sql(renderers[path])),
     }
     for path in sorted(paths & kept.keys()):
         base, *rest = path.split(".")
-        value = getattr(task, base, None)
-        for name in rest:
-            value = value.get(name) if isinstance(value, dict) else getattr(value, name, None)
         # Not what Airflow has serialised: what is too long it cuts and quotes as Python does.
-        kept[path] = _without_literals(value, removed)
+        kept[path] = _without_literals(_value_at(task, path), removed)
         if rest and base in kept:
             kept[base] = _with_part(kept[base], rest, kept[path])
     if paths:
         for name in _PARAMETERS & kept.keys():
             kept[name] = shape_of(getattr(task, name, kept[name]), removed)
     return kept
+
+
+def _renderers(task: Any) -> Mapping[str, Any]:
+    return getattr(task, "template_fields_renderers", None) or {}
+
+
+def _value_at(task: Any, path: str) -> Any:
+    """Return a field, or with dots in its name a part of one."""
+    base, *rest = path.split(".")
+    value = getattr(task, base, None)
+    for name in rest:
+        value = value.get(name) if isinstance(value, dict) else getattr(value, name, None)
+    return value
 
 
 def _is_sql(renderer: Any) -> bool:
