@@ -58,6 +58,8 @@ def prepare(event: dict[str, Any]) -> bytes:
     Raises `SettingsError`: without the user's rules for secrets nothing may be written.
     """
     noted = notes.current()
+    if noted is not None and noted.manifest is not None:
+        noted.manifest.settle()
     redactor = Redactor.configured()
     event, found = redactor.redact_checks(event)
     redacted, removed = redactor.redact(enrich(event, noted))
