@@ -70,7 +70,11 @@ class _AfterOthers:
             _settle()
 
 
-_settle = _harmless(task_notes.settle)
+@_harmless
+def _settle() -> None:
+    task_notes.settle()
+
+
 after_others = _AfterOthers()
 
 

@@ -31,7 +31,7 @@ class Said(NamedTuple):
 class Programs:
     """Some programs, each in a process group of its own; gone with the last reference to this."""
 
-    def __init__(self, commands: Sequence[Sequence[str]], environment: Mapping[str, str]) -> None:
+    def __init__(self, commands: Sequence[list[str]], environment: Mapping[str, str]) -> None:
         """Start them. Raises `OSError`."""
         self._started_by = os.getpid()
         self._fds: list[int] = []
@@ -85,7 +85,7 @@ class Programs:
         self._fds.append(os.memfd_create("provenance"))
         return self._fds[-1]
 
-    def _start(self, command: Sequence[str], environment: Mapping[str, str], running: int) -> None:
+    def _start(self, command: list[str], environment: Mapping[str, str], running: int) -> None:
         out, err = self._memory(), self._memory()
         self._pids.append(
             os.posix_spawnp(

@@ -605,6 +605,7 @@ def test_a_question_that_nobody_waits_for_leaves_nothing_behind(
     slow.write_text("#!/bin/sh\nsleep 60\n")
     slow.chmod(0o755)
     monkeypatch.setattr(git, "_GIT", str(slow))
+    monkeypatch.setattr(git, "_SECONDS", 30.0)
     before = open_files()
 
     noted = manifest_of(task_instance(dag_file))
