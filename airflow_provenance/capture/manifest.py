@@ -125,7 +125,8 @@ class _Builder:
 
     def parameters(self) -> None:
         context = self._ti.get_template_context()
-        redactor = Redactor.configured()
+        # Read once for the task: each of its forks would read the settings anew.
+        self._built.redactor = redactor = Redactor.configured()
         removed = self._built.removed
         for name, get in (
             ("params", lambda: _dumped(context["params"])),

@@ -15,6 +15,7 @@ from airflow_provenance.emit.observed import Observations
 if TYPE_CHECKING:
     from airflow_provenance.domain.identity import DatasetRef, TaskRef
     from airflow_provenance.emit.observed import Structure
+    from airflow_provenance.emit.redact import Redactor
     from airflow_provenance.formats.notes import NoteState
 
 
@@ -72,6 +73,7 @@ class ManifestNotes:
         dependencies: ``name==version`` of everything that is installed.
         removed: how many secrets and values are not in it, by the rules of `redact`.
         git: the question for the commit, until `settle`.
+        redactor: the rules as they are set when the task begins.
     """
 
     code: dict[str, Any] = field(default_factory=dict)
@@ -82,6 +84,7 @@ class ManifestNotes:
     dependencies: tuple[str, ...] = ()
     removed: Counter[str] = field(default_factory=Counter)
     git: Asked | None = None
+    redactor: Redactor | None = None
 
     def settle(self, *, wait: bool = True) -> None:
         """Put in what was asked for beside the task, in this process; without `wait`, if known."""
