@@ -10,7 +10,7 @@ from airflow.sdk.lineage import HookLineageReader
 
 
 def _listeners() -> list[Any]:
-    """Return our listener and the official one; none while OpenLineage is turned off.
+    """Return our listeners and the official one; none while OpenLineage is turned off.
 
     Where another plugin has taken the official listener out (DataHub's does), naming it here puts
     it back. Airflow does not register an object twice, so events still flow once.
@@ -21,7 +21,7 @@ def _listeners() -> list[Any]:
 
     from airflow_provenance.capture import listener
 
-    return [listener, get_openlineage_listener()]
+    return [listener, get_openlineage_listener(), listener.after_others]
 
 
 class ProvenancePlugin(AirflowPlugin):

@@ -1,25 +1,29 @@
 """Commit and state of the git repository that holds a file: never of the process's directory.
 
-git is asked in a process that runs beside the task's own work and is ended, with all that it has
-started, when the time is up. Whether the file is tracked is mostly read from git's index, for a
-second process makes the task wait a millisecond or two. Where git is missing, slow or refuses
+git is asked in a process that runs beside the task's own work (`programs`) and is ended, with all
+that it has started, when the time is up. Whether the file is tracked is mostly read from git's
+index, for a second process costs a millisecond or two. Where git is missing, slow or refuses
 (another user's repository), the commit is read from ``.git`` itself; whether the files are as in
 that commit then stays unknown, with the reason.
 """
 
 from __future__ import annotations
 
+import json
 import os
-import signal
-import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from airflow_provenance.capture.programs import Programs, Said
+
 _SECONDS = 1.0
 _GIT = "git"
 _MAX_REASON = 200
+# How an answer looks where git has succeeded, and where a file is not tracked.
+_OID = "# branch.oid "
+_NOT_TRACKED = "did not match any file"
 # Of 100,000 files or so; to read a larger one takes as long as to ask.
 _MOST_INDEX_BYTES = 8 << 20
 # Versions whose entries are a head of 62 bytes, the mode in it, and a name.
@@ -36,73 +40,91 @@ class Answer(NamedTuple):
 
 
 class Question:
-    """A question to git about one file; ask it early, `answer` it late."""
+    """A question to git about one file: every fork of this process gets the same answer."""
 
     def __init__(self, file: str) -> None:
         """Begin to ask. Raises nothing."""
         self._until = time.monotonic() + _SECONDS
-        self._asked: list[subprocess.Popen[str]] = []
-        self._reason: str | None = None
+        self._programs: Programs | None = None
+        self._answer: Answer | None = None
         # Of the file itself, not of a link to it: git-sync links a folder to its checkout.
         self._file = Path(os.path.realpath(file))
-        self._repository = _repository(self._file)
-        if self._repository is None:
+        repository = _repository(self._file)
+        if repository is None:
+            self._answer = Answer({}, "not in a git repository")
             return
-        top, git_dir = self._repository
+        top, self._git_dir = repository
+        # What is not tracked does not count as a change: a task may write beside its code.
+        commands = [self._command("status", "--porcelain=v2", "--branch", "--untracked-files=no")]
+        path = self._file.relative_to(top).as_posix()
+        if not in_index(self._git_dir / "index", os.fsencode(path)):
+            name = self._file.name
+            commands.append(self._command("ls-files", "--error-unmatch", "-z", "--", name))
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
         try:
-            # What is not tracked does not count as a change: a task may write beside its code.
-            self._ask("status", "--porcelain=v2", "--branch", "--untracked-files=no")
-            path = os.fsencode(self._file.relative_to(top).as_posix())
-            if not in_index(git_dir / "index", path):
-                self._ask("ls-files", "-z", "--", self._file.name)
+            self._programs = Programs(commands, {**environment, "LC_ALL": "C"})
         except OSError as error:
-            self._reason = f"git could not be run: {error.strerror}"
+            self._answer = self._without_git(f"git could not be run: {error.strerror}")
+
+    def is_answered(self) -> bool:
+        """Whether `answer` need not wait."""
+        is_late = time.monotonic() >= self._until
+        return self._programs is None or is_late or self._programs.have_ended()
 
     def answer(self) -> Answer:
         """Return what git says within its time, else what can be read without it."""
-        if self._repository is None:
-            return Answer({}, "not in a git repository")
-        said = [self._said(process) for process in self._asked]
-        if self._reason is None and None not in said:
-            status, tracked = str(said[0]).splitlines(), all(said[1:])
-            commit = status[0].removeprefix("# branch.oid ") if status else ""
-            if commit in ("", "(initial)"):
-                return Answer({}, "the git repository has no commit yet")
-            is_dirty = not tracked or any(not line.startswith("#") for line in status)
-            return Answer({"commit": commit, "dirty": is_dirty, "dagFileTracked": tracked})
-        commit = read_commit(self._repository[1]) or ""
-        return Answer({"commit": commit} if commit else {}, self._reason)
+        if self._answer is None:
+            self._answer = self._agreed_answer()
+        return self._answer
 
-    def _ask(self, *arguments: str) -> None:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
-        self._asked.append(
-            subprocess.Popen(  # noqa: S603 - our own arguments
-                # Without locks: a user may be committing. Without a monitor: it is a program that
-                # the repository's settings name.
-                [_GIT, "--no-optional-locks", "-c", "core.fsmonitor=false", *arguments],
-                cwd=self._file.parent,
-                env={**environment, "LC_ALL": "C"},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                errors="replace",
-                process_group=0,
-            )
-        )
+    def _agreed_answer(self) -> Answer:
+        programs = self._programs
+        assert programs is not None  # noqa: S101 - else there is an answer
+        agreed = programs.agreed()
+        if agreed is None:
+            if programs.have_ended(self._until - time.monotonic()):
+                found = self._from(programs.said())
+            else:
+                programs.kill()
+                found = self._without_git(f"git took longer than {_SECONDS:g} s")
+            agreed = programs.agree(json.dumps(found).encode())
+        return Answer(*json.loads(agreed))
 
-    def _said(self, process: subprocess.Popen[str]) -> str | None:
-        try:
-            out, err = process.communicate(timeout=max(0.0, self._until - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            _leave(process)
-            self._reason = f"git took longer than {_SECONDS:g} s"
-            return None
-        if process.returncode:
-            said = " ".join(err.split())[:_MAX_REASON]
-            self._reason = f"git failed: {said or process.returncode}"
-            return None
-        return out
+    def _from(self, said: list[Said]) -> Answer:
+        """Read what was said; only that which git says where it succeeds is an answer."""
+        status, *others = said
+        lines = status.out.splitlines()
+        if not lines or not lines[0].startswith(_OID) or _has_failed(status):
+            return self._failed(status)
+        is_tracked = True
+        for files in others:
+            is_tracked = bool(files.out)
+            if _has_failed(files) or (not is_tracked and _NOT_TRACKED not in files.err):
+                return self._failed(files)
+        commit = lines[0].removeprefix(_OID)
+        if commit == "(initial)":
+            return Answer({}, "the git repository has no commit yet")
+        is_dirty = not is_tracked or any(not line.startswith("#") for line in lines)
+        return Answer({"commit": commit, "dirty": is_dirty, "dagFileTracked": is_tracked})
+
+    def _failed(self, said: Said) -> Answer:
+        reason = " ".join(said.err.split())[:_MAX_REASON] or "it did not answer"
+        return self._without_git(f"git failed: {reason}")
+
+    def _without_git(self, reason: str) -> Answer:
+        commit = read_commit(self._git_dir)
+        return Answer({"commit": commit} if commit else {}, reason)
+
+    def _command(self, *arguments: str) -> list[str]:
+        # Without locks: a user may be committing. Without a monitor: it is a program that the
+        # repository's settings name.
+        folder = str(self._file.parent)
+        options = ("--no-optional-locks", "-C", folder, "-c", "core.fsmonitor=false")
+        return [_GIT, *options, *arguments]
+
+
+def _has_failed(said: Said) -> bool:
+    return any(line.startswith(("fatal: ", "BUG: ")) for line in said.err.splitlines())
 
 
 def read_commit(git_dir: Path) -> str | None:
@@ -160,14 +182,3 @@ def _repository(file: Path) -> tuple[Path, Path] | None:
             if text.startswith("gitdir: "):
                 return folder, folder / text.removeprefix("gitdir: ")
     return None
-
-
-def _leave(process: subprocess.Popen[str]) -> None:
-    """End a process and its own without waiting: on a dead mount it cannot even be killed."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    for pipe in (process.stdout, process.stderr):
-        if pipe is not None:
-            pipe.close()
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=0.05)

@@ -3,7 +3,8 @@
 ===================  ==========================  ================================================
 process              hook                        what is noted
 ===================  ==========================  ================================================
-task                 running                     who runs, since when, where, why, its manifest
+task                 running                     who runs, since when, where, why, its manifest;
+                                                 afterwards, what was asked for beside it
 task                 success, failed, skipped    how and when it ended, content of files, tables
 scheduler            failed                      a task that was lost: a ``task_run`` line
 scheduler            DAG run                     a ``dag_run`` line
@@ -57,6 +58,24 @@ def on_task_instance_running(previous_state: Any, task_instance: Any) -> None:  
     """Note who runs, and open the spool so that the provider's forks share it."""
     if not is_orm(task_instance):
         task_notes.note_begin(task_instance)
+
+
+class _AfterOthers:
+    """What is to be done when the official listener has sent its event."""
+
+    @hookimpl(trylast=True)
+    def on_task_instance_running(self, previous_state: Any, task_instance: Any) -> None:  # noqa: ARG002 - named by Airflow
+        """Leave no process and no file of ours open beside the task."""
+        if not is_orm(task_instance):
+            _settle()
+
+
+@_harmless
+def _settle() -> None:
+    task_notes.settle()
+
+
+after_others = _AfterOthers()
 
 
 @hookimpl(tryfirst=True)

@@ -57,9 +57,8 @@ def manifest_of(task_instance: Any) -> ManifestNotes:
     """Return the manifest of a task instance in its own process. Raises nothing."""
     built = ManifestNotes()
     build = _Builder(built, task_instance)
-    for part in (build.begin_git, build.code, build.environment, build.parameters, build.placement):
+    for part in (build.ask_git, build.code, build.environment, build.parameters, build.placement):
         build.attempt(part.__name__, part)
-    build.attempt("code.git", build.end_git)
     return built
 
 
@@ -68,7 +67,6 @@ class _Builder:
 
     def __init__(self, built: ManifestNotes, task_instance: Any) -> None:
         self._built, self._ti = built, task_instance
-        self._git: git.Question | None = None
 
     def attempt(self, path: str, get: Callable[[], Any]) -> Any:
         """Return what `get` returns; if it raises, None, and note why."""
@@ -88,18 +86,9 @@ class _Builder:
             if value is not None:
                 holder[name] = value
 
-    def begin_git(self) -> None:
-        """Ask git first, so that it runs beside all the rest."""
-        self._git = git.Question(self._dag_file())
-
-    def end_git(self) -> None:
-        if self._git is None:
-            raise _UnknownError("the DAG file is not known")
-        known, reason = self._git.answer()
-        if known:
-            self._built.code["git"] = known
-        if reason is not None:
-            raise _UnknownError(reason)
+    def ask_git(self) -> None:
+        """Ask first, so that git runs beside all the rest; its answer is taken with an event."""
+        self._built.git = self.attempt("code.git", lambda: git.Question(self._dag_file()))
 
     def code(self) -> None:
         ti = self._ti
@@ -136,7 +125,8 @@ class _Builder:
 
     def parameters(self) -> None:
         context = self._ti.get_template_context()
-        redactor = Redactor.configured()
+        # Read once for the task: each of its forks would read the settings anew.
+        self._built.redactor = redactor = Redactor.configured()
         removed = self._built.removed
         for name, get in (
             ("params", lambda: _dumped(context["params"])),

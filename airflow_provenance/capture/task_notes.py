@@ -49,6 +49,16 @@ def note_begin(task_instance: Any) -> None:
         noted.manifest = manifest_of(task_instance)
 
 
+def settle() -> None:
+    """Take what was asked for beside the task if it is known, so that nothing of it is left open.
+
+    To be called when the first event has been sent, by a fork mostly: it has waited for that.
+    """
+    noted = notes.current()
+    if noted is not None and noted.manifest is not None:
+        noted.manifest.settle(wait=False)
+
+
 def note_end(task_instance: Any, state: NoteState) -> None:
     """Note how and when the task ended, and what its data is now."""
     noted = notes.current()
@@ -59,6 +69,7 @@ def note_end(task_instance: Any, state: NoteState) -> None:
         notes.begin(noted)
     noted.ended_at_us = us_of(task_instance.end_date) or _clock.now_us()
     noted.state = state
+    settle()
     if noted.granularity.of_dag.level != "none":
         note_sql_checks(noted, task_instance.task)
         _note_contents(noted, assets.note_touched(noted, task_instance))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provenance.domain.granularity import Looks, Policy
 from airflow_provenance.emit.observed import Observations
@@ -15,6 +15,7 @@ from airflow_provenance.emit.observed import Observations
 if TYPE_CHECKING:
     from airflow_provenance.domain.identity import DatasetRef, TaskRef
     from airflow_provenance.emit.observed import Structure
+    from airflow_provenance.emit.redact import Redactor
     from airflow_provenance.formats.notes import NoteState
 
 
@@ -53,6 +54,16 @@ class Written:
     column_lineage: dict[str, Any] | None = None
 
 
+class Asked(Protocol):
+    """A question that is answered beside the task."""
+
+    def is_answered(self) -> bool:
+        """Whether `answer` need not wait."""
+
+    def answer(self) -> tuple[dict[str, Any], str | None]:
+        """Return what is known, and for what is not, why; the same in every fork."""
+
+
 @dataclass(slots=True)
 class ManifestNotes:
     """What made a task run what it is, in groups; see `capture.manifest`.
@@ -61,6 +72,8 @@ class ManifestNotes:
         absent: for what is not known, or not whole, by its path: the reason.
         dependencies: ``name==version`` of everything that is installed.
         removed: how many secrets and values are not in it, by the rules of `redact`.
+        git: the question for the commit, until `settle`.
+        redactor: the rules as they are set when the task begins.
     """
 
     code: dict[str, Any] = field(default_factory=dict)
@@ -70,6 +83,19 @@ class ManifestNotes:
     absent: dict[str, str] = field(default_factory=dict)
     dependencies: tuple[str, ...] = ()
     removed: Counter[str] = field(default_factory=Counter)
+    git: Asked | None = None
+    redactor: Redactor | None = None
+
+    def settle(self, *, wait: bool = True) -> None:
+        """Put in what was asked for beside the task, in this process; without `wait`, if known."""
+        if (asked := self.git) is None or not (wait or asked.is_answered()):
+            return
+        known, reason = asked.answer()
+        if known:
+            self.code["git"] = known
+        if reason is not None:
+            self.absent["code.git"] = reason
+        self.git = None
 
 
 @dataclass(slots=True)

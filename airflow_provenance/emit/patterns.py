@@ -8,7 +8,10 @@ two datasets would become one; the numbers count only where their check digits a
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MASK = "***"
 
@@ -117,6 +120,12 @@ def without_secrets(text: str, *, is_identity: bool = False, keeps_mail: bool = 
     if is_identity or len(text) < _MIN_NUMBER_CHARS or _MAYBE_NUMBER.search(text) is None:
         return text
     return _IBAN.sub(_masked_iban, _CARD.sub(_masked_card, text))
+
+
+def hints_in(text: str, hints: Sequence[str] = _HINTS) -> list[str]:
+    """Return what of these a name holds: one without any stays as it is."""
+    lower = text.lower()
+    return [hint for hint in hints if hint in lower]
 
 
 def is_card_number(number: int) -> bool:

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provenance import settings
 from airflow_provenance.emit import failure
-from airflow_provenance.emit.patterns import MASK, is_card_number, without_secrets
+from airflow_provenance.emit.patterns import MASK, hints_in, is_card_number, without_secrets
 from airflow_provenance.emit.quoted import of_message, without_quotes
 from airflow_provenance.emit.values import without_check_values, without_values
 from airflow_provenance.errors import SettingsError
@@ -251,6 +251,8 @@ class _Walk:
                 return self._foreign(value)
             return self.members(value, by_column=name in self._by_column)
         if isinstance(value, (list, tuple, set)):
+            if name in self._identities:
+                return self._names(value, name)
             return [self._value(item, name) for item in value]
         # A schema of OpenLineage's may want a number, as a size; a user's own values have none.
         is_card = not self._is_openlineage and type(value) is int and is_card_number(value)
@@ -283,6 +285,20 @@ class _Walk:
         if isinstance(value, (list, tuple, set)):
             return [self._blank(item) for item in value]
         return value
+
+    def _names(self, values: Iterable[Any], name: str) -> list[Any]:
+        """Return a list in which mostly no rule finds anything, as of hundreds of dependencies.
+
+        What no rule can match in all of them together, none can in one.
+        """
+        values = list(values)
+        if self._patterns or not all(isinstance(one, str) for one in values):
+            return [self._value(one, name) for one in values]
+        together = "\n".join(values)
+        if not together.isascii() or any(one.search(together) for one in self._known):
+            return [self.text(one, name) for one in values]
+        hints = hints_in(together)
+        return [self.text(one, name) if hints_in(one, hints) else one for one in values]
 
     def text(self, text: str, name: str) -> str:
         """Return one text, which stands in a member of this name."""

@@ -58,7 +58,10 @@ def prepare(event: dict[str, Any]) -> bytes:
     Raises `SettingsError`: without the user's rules for secrets nothing may be written.
     """
     noted = notes.current()
-    redactor = Redactor.configured()
+    manifest = None if noted is None else noted.manifest
+    if manifest is not None:
+        manifest.settle()
+    redactor = (manifest and manifest.redactor) or Redactor.configured()
     event, found = redactor.redact_checks(event)
     redacted, removed = redactor.redact(enrich(event, noted))
     redacted = seal(redacted, removed + found, noted)

@@ -18,6 +18,7 @@ Other facets hold no values by their schema; what is hidden in a text there is f
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provenance.emit.patterns import MASK
@@ -92,6 +93,9 @@ class _Take:
 
     def __init__(self, removed: Counter[str], dialect: str | None) -> None:
         self._removed, self._dialect = removed, dialect
+
+    @cached_property
+    def _by_name(self) -> dict[str, Callable[[_Facet], _Facet]]:
         by_name: dict[str, Callable[[_Facet], _Facet]] = {
             "sql": self._sql_facet,
             "errorMessage": self._error,
@@ -106,7 +110,7 @@ class _Take:
             "airflow": lambda facet: self._replaced(facet, "task", self._operator),
             "unknownSourceAttribute": self._unknown_operator,
         }
-        self._by_name = {name: by_name[name] for name in self._facets or by_name}
+        return {name: by_name[name] for name in self._facets or by_name}
 
     def holder(self, holder: dict[str, Any]) -> dict[str, Any]:
         kept = holder
@@ -115,9 +119,9 @@ class _Take:
             if not isinstance(facets, dict):
                 continue
             for name, facet in facets.items():
-                take = self._by_name.get(name)
-                if take is not None and isinstance(facet, dict):
-                    kept = {**kept, slot: {**kept[slot], name: take(facet)}}
+                if name in (self._facets or self._by_name) and isinstance(facet, dict):
+                    taken = self._by_name[name](facet)
+                    kept = {**kept, slot: {**kept[slot], name: taken}}
         return kept
 
     def _sql_facet(self, facet: _Facet) -> _Facet:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 TIMES = "PROVENANCE_BENCHMARK_TIMES"
 INSPECTION = "_note_contents"
 MANIFEST = "manifest_of"
+SETTLE = "settle"  # after the official listener's running hook, and at the end
 HOOKS = ("on_task_instance_running", "on_task_instance_success")
 
 
@@ -51,7 +52,7 @@ def _timed(
 # Before Airflow registers the listener: it imports every plugin first, and in some processes twice.
 if TIMES in os.environ and not hasattr(listener, "is_timed"):
     listener.is_timed = True  # type: ignore[attr-defined]
-    for _module, _names in ((listener, HOOKS), (task_notes, (MANIFEST, INSPECTION))):
+    for _module, _names in ((listener, HOOKS), (task_notes, (MANIFEST, SETTLE, INSPECTION))):
         for _name in _names:
             setattr(_module, _name, _timed(_name, getattr(_module, _name)))
     ProvenanceTransport.emit = _timed(  # type: ignore[method-assign]

@@ -10,8 +10,9 @@ import sys
 import time
 from datetime import UTC, datetime
 from importlib import metadata
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 import pytest
@@ -27,9 +28,6 @@ from airflow_provenance.formats import facets
 from airflow_provenance.lineage.compare import Comparison, compare
 from airflow_provenance.store.memory import MemoryStore
 from tests.support.facet_schemas import own_facet_problems
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Json = dict[str, Any]
 
@@ -552,3 +550,107 @@ def test_without_git_the_commit_is_read_from_its_files(
         found = manifest(task_instance(one))
         assert found["code"]["git"] == {"commit": commit}
         assert "could not be run" in found["absent"]["code.git"]
+
+
+def open_files() -> list[str]:
+    return sorted(one.name for one in Path("/proc/self/fd").iterdir())
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_every_process_of_a_task_gets_one_answer_and_nothing_is_left_of_git(
+    dag_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: bool
+) -> None:
+    commit = repository(tmp_path / "bundle")
+    slow = tmp_path / "slow-git"
+    # It answers later than the parent looks, or never.
+    slow.write_text(f'#!/bin/sh\nsleep 0.2\n{"exec git" if answers else "sleep 60; :"} "$@"\n')
+    slow.chmod(0o755)
+    monkeypatch.setattr(git, "_GIT", str(slow))
+    monkeypatch.setattr(git, "_SECONDS", 30.0 if answers else 0.4)
+    manifest(task_instance(dag_file))  # what is opened once is open
+    before = open_files()
+
+    noted = manifest_of(task_instance(dag_file))
+    noted.settle(wait=False)
+    assert noted.git is not None
+    said = []
+    for number in range(2):  # as the official provider sends its events
+        file = tmp_path / str(number)
+        if (child := os.fork()) == 0:
+            file.write_bytes(spooled(noted, event_type="START"))
+            os._exit(0)
+        os.waitpid(child, 0)
+        said.append(facet_of(file.read_bytes()))
+    # What git would be asked, or read, now is something else.
+    dag_file.write_text("# changed\n")
+    (tmp_path / "bundle" / ".git" / "HEAD").write_text("ab" * 20)
+    noted.settle(wait=False)
+    said.append(facet_of(spooled(noted)))
+
+    known = {"dirty": False, "dagFileTracked": True} if answers else {}
+    assert said[0]["code"]["git"] == {"commit": commit, **known}
+    assert said[0]["absent"].get("code.git") == (None if answers else "git took longer than 0.4 s")
+    assert said[1:] == said[:1] * 2
+    assert noted.git is None
+    assert open_files() == before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_a_question_that_nobody_waits_for_leaves_nothing_behind(
+    dag_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository(tmp_path / "bundle")
+    slow = tmp_path / "slow-git"
+    slow.write_text("#!/bin/sh\nsleep 60\n")
+    slow.chmod(0o755)
+    monkeypatch.setattr(git, "_GIT", str(slow))
+    monkeypatch.setattr(git, "_SECONDS", 30.0)
+    before = open_files()
+
+    noted = manifest_of(task_instance(dag_file))
+    noted.settle(wait=False)
+    assert noted.git is not None
+    del noted
+
+    assert open_files() == before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("echo 'fatal: bad index' >&2; exit 128", "git failed: fatal: bad index"),
+        ("kill -9 $$", "git failed: it did not answer"),
+        ("echo '# branch.oid abc'; echo 'fatal: bad tree' >&2", "git failed: fatal: bad tree"),
+    ],
+)
+def test_a_git_that_fails_is_no_answer(
+    dag_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, reason: str
+) -> None:
+    commit = repository(tmp_path / "bundle")
+    failing = tmp_path / "failing-git"
+    failing.write_text(f"#!/bin/sh\n{script}\n")
+    failing.chmod(0o755)
+    monkeypatch.setattr(git, "_GIT", str(failing))
+
+    found = manifest(task_instance(dag_file))
+
+    assert (found["code"]["git"], found["absent"]["code.git"]) == ({"commit": commit}, reason)
+
+
+def test_a_tracked_file_is_asked_for_where_the_index_cannot_tell(
+    dag_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository(tmp_path / "bundle")
+    # As one that fails where it is asked for files alone.
+    failing = tmp_path / "failing-git"
+    failing.write_text('#!/bin/sh\ncase "$*" in *ls-files*) exit 1;; esac\nexec git "$@"\n')
+    failing.chmod(0o755)
+    monkeypatch.setattr(git, "in_index", lambda *_: False)
+
+    assert manifest(task_instance(dag_file))["code"]["git"]["dagFileTracked"] is True
+
+    monkeypatch.setattr(git, "_GIT", str(failing))
+    assert "it did not answer" in manifest(task_instance(dag_file))["absent"]["code.git"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -255,3 +256,30 @@ def test_a_known_secret_is_nowhere_in_the_event_however_deep(
     redacted = redact({"run": {"facets": {"my_facet": inner}}}, known(secret))
 
     assert secret not in json.dumps(redacted, ensure_ascii=False)
+
+
+NAMES = [
+    *("attrs==25.3.0", "Keyring==25", "pass", "only==1", "GHP==1", UUID),
+    *("été==1", "a\udc80==1", "known", "long-known-secret==1", "ghp_" + "a" * 20),
+    *("password==a b", "x==1+glpat-" + "a" * 20, "s3://AKIA" + "A" * 16, "p://u:p@h/x"),
+    *("-----BEGIN PRIVATE KEY-----", ""),
+]
+
+
+@given(
+    st.lists(st.sampled_from(NAMES)),
+    st.sampled_from([NOTHING_KNOWN, KnownSecrets((re.compile("known|long-known-secret"),))]),
+    st.sampled_from([(), (re.compile("^only"),)]),
+)
+def test_a_list_of_names_is_redacted_as_each_of_them_is(
+    names: list[str], known: KnownSecrets, patterns: tuple[re.Pattern[str], ...]
+) -> None:
+    redactor = Redactor((), patterns)
+
+    redacted = redactor.redact({"dependencies": names}, known)
+
+    each = [redactor.redact({"dependencies": [one]}, known) for one in names]
+    alone = [redactor.redact({"name": one}, known) for one in names]
+    assert redacted.event["dependencies"] == [one.event["name"] for one in alone]
+    assert [one.event["dependencies"] for one in each] == [[one.event["name"]] for one in alone]
+    assert redacted.removed == sum((one.removed for one in alone), Counter())
