@@ -611,6 +611,7 @@ ERRORS = {
     "trace upstream dataset:nobody": "no dataset is named 'nobody'",
     "trace upstream dataset:weekly@nobody": "no version of file/weekly match 'nobody'",
     "trace upstream weekly": "'weekly' is no subject: write dataset:NAMESPACE/NAME",
+    "trace upstream ./weekly.csv": "run:ID or /path/of/a/file",
     "trace upstream run:": "'run:' is no subject",
     "trace upstream dataset:": "'dataset:' is no subject",
     "quarantine show 7": "7 is not in the quarantine: 'quarantine list' shows what is",
