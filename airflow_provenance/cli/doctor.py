@@ -12,7 +12,7 @@ from airflow_provenance import settings, wiring
 from airflow_provenance.cli.init import TRANSPORT, wanted_transport
 from airflow_provenance.cli.output import add_common, say, say_json
 from airflow_provenance.domain.clock import SystemClock, format_time
-from airflow_provenance.errors import ProvenanceError, StoreMigrationError
+from airflow_provenance.errors import ProvenanceError, SettingsError, StoreMigrationError
 
 if TYPE_CHECKING:
     import argparse
@@ -56,16 +56,24 @@ def examine(store_url: str | None) -> Iterator[Finding]:
         _packages,
         _transport,
         _environment,
+        _settings,
         _values,
         _granularity,
         lambda: _spool(store_url),
         lambda: _store(store_url),
     )
-    for check in checks:
-        try:
-            yield from check()
-        except ProvenanceError as error:
-            yield Finding("fail", "settings", str(error))
+    told = set()
+    for finding in (one for check in checks for one in _guarded(check)):
+        if finding.message not in told:  # a bad setting is met by every check that reads it
+            told.add(finding.message)
+            yield finding
+
+
+def _guarded(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    try:
+        yield from check()
+    except ProvenanceError as error:
+        yield Finding("fail", "settings", str(error))
 
 
 def _packages() -> Iterator[Finding]:
@@ -122,6 +130,15 @@ def _environment() -> Iterator[Finding]:
         yield Finding("fail", "environment", "OPENLINEAGE_DISABLED is true: unset it")
     if settings.openlineage_disabled():
         yield Finding("fail", "environment", "[openlineage] disabled is true: turn it off")
+
+
+def _settings() -> Iterator[Finding]:
+    """Read every option: some are read by tasks only, whose logs nobody looks at."""
+    for name in settings.OPTIONS:
+        try:
+            getattr(settings, name)()
+        except SettingsError as error:
+            yield Finding("fail", "settings", str(error))
 
 
 def _values() -> Iterator[Finding]:

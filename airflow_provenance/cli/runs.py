@@ -210,7 +210,8 @@ def _say_run(answer: dict[str, Any], *, with_facets: bool) -> None:
 def _input_lines(inputs: list[dict[str, Any]]) -> list[str]:
     lines = []
     for one in inputs:
-        unverified = "" if one["verified"] else ", changed since the task began"
+        # A table is looked at after it was read, which does not say that it changed.
+        unverified = "" if one["verified"] else ", unverified"
         lines += [f"{_version_line(v)}  ({one['rule']}{unverified})" for v in one["versions"]]
     return lines
 

@@ -40,8 +40,8 @@ def resolve_subject(store: ProvenanceReader, text: str, direction: Direction) ->
     if text.startswith("/") or "://" in text:  # as a person knows a file or a table
         return [version.id for version in _dataset_versions(store, text, direction)]
     raise SubjectError(
-        f"{text!r} is no subject: write dataset:NAMESPACE/NAME, dataset:NAMESPACE/NAME@VERSION "
-        "or run:ID"
+        f"{text!r} is no subject: write dataset:NAMESPACE/NAME, dataset:NAMESPACE/NAME@VERSION, "
+        "run:ID or /path/of/a/file"
     )
 
 

@@ -45,7 +45,8 @@ class DatasetCheckOperator(BaseOperator):
         on_failure: ``fail``, ``skip`` or ``warn``.
         null_values: what a CSV file writes for a null.
         as_of: the time that freshness is measured from, in ISO 8601 (templated); the present
-            unless given: a backfill wants ``{{ data_interval_end }}``.
+            unless given: a backfill wants ``{{ data_interval_end }}``, which fails where a DAG
+            run has none, as one that an asset triggered: give it a ``default`` there.
         kwargs: of every operator.
     """
 

@@ -265,6 +265,15 @@ def test_a_run_tells_what_it_read_and_wrote_and_by_which_rule(told: Cli) -> None
     assert answer["key"] == ["task", "shop", "etl", "manual__1", "daily", -1, 1]
 
 
+def test_a_read_that_nothing_verified_is_not_said_to_have_changed(cli: Cli) -> None:
+    content = facet(verified=False, reason="looked at after the task had read it")
+    table = dataset("orders", namespace="sqlite:///shop.db", hashed="a")
+    table["facets"]["airflowProvenance_content"] = content
+    cli.ingest(event(1, "report", [table]))
+
+    assert "(observed, unverified)" in cli("run", uuid(1)).out
+
+
 def test_a_comparison_tells_the_data_that_differed(told: Cli) -> None:
     answer = told("compare", uuid(1), uuid(2), "--json").json
 
@@ -311,6 +320,29 @@ def test_doctor_says_what_to_do_until_all_is_well(
 
     monkeypatch.setenv("AIRFLOW__PROVENANCE__STORE", "mysql://host/db")
     assert levels(code=1)["store"] == "fail"
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("redact_patterns", "("),  # with it, tasks spool nothing at all
+        ("hash_timeout_seconds", "soon"),
+        ("table_max_rows", "many"),
+        ("raw_retention_days", "0"),
+        ("granularity", "* everything"),
+    ],
+)
+def test_doctor_reads_settings_that_only_tasks_use(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, option: str, value: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW__OPENLINEAGE__TRANSPORT", TRANSPORT)
+    cli("db", "migrate")
+    monkeypatch.setenv(settings.OPTIONS[option].env_var, value)
+
+    findings = cli("doctor", "--json", code=1).json
+    (bad,) = [finding for finding in findings if finding["level"] == "fail"]
+    assert bad["check"] == "settings"
+    assert option in bad["message"]
 
 
 def test_doctor_names_a_spool_that_cannot_be_written(
@@ -579,6 +611,7 @@ ERRORS = {
     "trace upstream dataset:nobody": "no dataset is named 'nobody'",
     "trace upstream dataset:weekly@nobody": "no version of file/weekly match 'nobody'",
     "trace upstream weekly": "'weekly' is no subject: write dataset:NAMESPACE/NAME",
+    "trace upstream ./weekly.csv": "run:ID or /path/of/a/file",
     "trace upstream run:": "'run:' is no subject",
     "trace upstream dataset:": "'dataset:' is no subject",
     "quarantine show 7": "7 is not in the quarantine: 'quarantine list' shows what is",
