@@ -151,7 +151,13 @@ def _inspect_open(
     if seen is None:
         return Content(False, None, size, modified_at_us, _NO_TIME)
     after = os.fstat(fd)
-    if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+    # All of its times: who writes may set the one of modification back, and a file that another was
+    # moved over lost a name.
+    if (after.st_size, after.st_mtime_ns, after.st_ctime_ns) != (
+        before.st_size,
+        before.st_mtime_ns,
+        before.st_ctime_ns,
+    ):
         return Content(False, None, size, modified_at_us, "changed while it was hashed")
     digests.put(before, seen)
     digest, structure = seen

@@ -49,6 +49,16 @@ _DETAILS = tuple(
         (r"(\binvalid literal for \w+\(\) with base \d+: )(['\"]).*?(?:\2|\Z)", rf"\1'{MASK}'"),
         (r"(\btime data )(['\"]).*?(?:\2(?= does not match)|\Z)", rf"\1'{MASK}'"),
         (r"(\bInvalid isoformat string: )(['\"]).*?(?:\2|\Z)", rf"\1'{MASK}'"),
+        (r"^(['\"]).*?\1(?= is not a valid [\w.<>]+$)", rf"'{MASK}'"),
+        (r"(: )(['\"])[^\n]*?\2(?= is not a valid [\w.<>]+$)", rf"\1'{MASK}'"),
+        # A key that is missing may be a column's name or a row's value: nothing tells.
+        (r"\A(['\"(]).*(?:\1|\))\Z", MASK),
+        (r"^(KeyError: )(?!\*\*\*$).+?$", rf"\1{MASK}"),
+        # pydantic, pandas, Arrow
+        (r"(\binput_value=).*?(?=, input_type=\w|\Z)", rf"\1{MASK}"),
+        (r"(\bUnable to parse string )\".*?(?:\"(?= at position)|\Z)", rf'\1"{MASK}"'),
+        (r"(\bunable to parse: ).*?(?=, at position|\Z)", rf"\1{MASK}"),
+        (r"(\bFailed to parse string: )'.*?(?:'(?= as a scalar)|\Z)", rf"\1'{MASK}'"),
     )
 )
 # What one of these may match holds one of the words, in lower case.

@@ -72,6 +72,11 @@ _NUMBER: Final = (
 )
 
 
+# How psql is given rows: behind the statement, up to a line of its own.
+_COPIED: Final = re.compile(r"[^;\n]*;?[^\S\n]*\n(?P<rows>.*?)(?:^\\\.|\Z)", re.DOTALL | re.MULTILINE)
+_WORDS_BEFORE: Final = 2  # that tell what the next one is
+
+
 class _Span(NamedTuple):
     start: int
     end: int
@@ -100,9 +105,17 @@ def _literals(sql: str, dialect: str, backslash: bool) -> list[_Span]:
     spans: list[_Span] = []
     expression = _expression(dialect, backslash)
     position = 0
+    before: tuple[str, ...] = ()
     while (match := expression.search(sql, position)) is not None:
         start, end = match.span()
         kind = match.lastgroup
+        if kind in ("word", "name"):
+            if before == ("identified", "by"):  # Oracle has passwords without quotes, or with a name's
+                spans.append(_Span(start, end, STRING))
+            before = (*before, match.group().lower())[-_WORDS_BEFORE:]
+            if before == ("from", "stdin") and (rows := _COPIED.match(sql, end)) is not None:
+                spans.append(_Span(*rows.span("rows"), ""))
+                end = rows.end()
         if kind == "block":
             end = _end_of_comment(sql, start)
         if kind in ("line", "block", "hash"):

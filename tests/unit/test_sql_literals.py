@@ -32,6 +32,10 @@ from airflow_provenance.formats.sql_literals import without_literals
         ("select a from t where \"b = 'cut'", "select a from t where '***'", 1),
         ("select data #> '{a,1}' from t", "select data #> '***' from t", 1),
         ("select '***', 0", "select '***', 0", 0),
+        ("copy t from stdin;\n1\tmine\n\\.\nselect 1", "copy t from stdin;\n\\.\nselect 0", 2),
+        ("copy t from stdin (format csv)\nmine", "copy t from stdin (format csv)\n", 1),
+        ("create user u identified by mine", "create user u identified by '***'", 1),
+        ('alter user u identified by "mine"', "alter user u identified by '***'", 1),
     ],
 )
 def test_literals_and_comments_go_and_all_else_stays(sql: str, expected: str, removed: int) -> None:

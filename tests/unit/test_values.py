@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import traceback
 from collections import Counter
 from types import SimpleNamespace
 from typing import Any
@@ -187,6 +188,12 @@ DETAIL:  Key (card, name)=(planted, a (b) planted) already exists.
         "could not convert string to float: 'planted'",
         "invalid literal for int() with base 10: 'planted'",
         "time data 'planted' does not match format '%Y'",
+        "1 error for M\na\n  Input is no integer [input_value={'a': 'planted'}, input_type=dict]",
+        'Unable to parse string "planted" at position 0',
+        "Unknown datetime string format, unable to parse: planted, at position 0",
+        "Failed to parse string: 'planted' as a scalar of type int64",
+        "dict: 'planted' is not a valid Colour",
+        "KeyError: 'planted'",
         "query failed: INSERT INTO t\nVALUES ('planted', 1)",
         "no such column: select a from t where b = 'planted'",
         "SQL statement: update t set a = 'planted' where b",
@@ -203,6 +210,15 @@ def test_an_error_says_what_went_wrong_but_not_on_which_values(message: str) -> 
     assert removed.total() >= 1
     again: Counter[str] = Counter()
     assert of_message(kept, again) == kept
+
+
+@pytest.mark.parametrize("key", ["planted", ("planted", 1), "it's planted"])
+def test_an_error_that_is_only_a_key_may_be_a_value(key: object) -> None:
+    error = KeyError(key)
+
+    assert of_message(str(error), Counter()) == "***"
+    trace = "".join(traceback.format_exception_only(error))
+    assert of_stack_trace(trace, Counter()) == "KeyError: ***\n"
 
 
 def test_what_sqlalchemy_says_stays_readable() -> None:
