@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from airflow_provenance.domain.identity import RunKey
     from airflow_provenance.domain.run import Facets, Io, RunDoc
-    from airflow_provenance.store.base import LogEntry, Store
+    from airflow_provenance.store.base import LogEntry, RunView, Store
 
 _RANK = {"COMPLETE": 0, "ABORT": 1, "FAIL": 2}
 
@@ -37,11 +37,8 @@ def facts_of(store: Store, entry: LogEntry, event: Event, before_seq: int) -> Fa
     run = event.get("run")
     if run is None or entry.run_id is None:
         return Facts()
-    uuid, job = run["runId"], (event["job"]["namespace"], event["job"]["name"])
-    shared = store.runs_sharing(uuid, job)
-    keyed = [one for one in shared if not isinstance(one.key, WireKey)]
-    # An entry that another run absorbed is that run's: it is the only one with a key.
-    own = next((one for one in shared if one.id == entry.run_id), keyed[0] if keyed else None)
+    uuid = run["runId"]
+    own, keyed = _own_run(store, entry, event)
     if own is None:
         return Facts()
     doc = store.run_doc(own.id)
@@ -62,14 +59,25 @@ def facts_of(store: Store, entry: LogEntry, event: Event, before_seq: int) -> Fa
 
 def start_to_send_first(store: Store, entry: LogEntry) -> LogEntry | None:
     """Return the START of a run whose terminal event came before it, if it has come since."""
-    if entry.event_type not in TERMINAL or entry.run_id is None:
+    if entry.event_type not in TERMINAL or not entry.raw:
         return None
-    entries = store.run_entries(entry.run_id)
+    own, _ = _own_run(store, entry, read(entry.raw))
+    entries = [] if own is None else store.run_entries(own.id)
     if any(one.seq < entry.seq for one in entries if one.kind == "run_event"):
         return None
     later = (one for one in entries if one.event_type == "START" and one.seq > entry.seq)
     found = next(later, None)
     return None if found is None else _with_raw(store, found)
+
+
+def _own_run(store: Store, entry: LogEntry, event: Event) -> tuple[RunView | None, list[RunView]]:
+    """Return an event's run, and all of Airflow's that share its runId, the first known first."""
+    job = (event["job"]["namespace"], event["job"]["name"])
+    shared = store.runs_sharing(event["run"]["runId"], job)
+    keyed = [one for one in shared if not isinstance(one.key, WireKey)]
+    # An entry that another run absorbed is that run's: it is the only one with a key.
+    other = keyed[0] if keyed else None
+    return next((one for one in shared if one.id == entry.run_id), other), keyed
 
 
 def _with_raw(store: Store, entry: LogEntry) -> LogEntry | None:
