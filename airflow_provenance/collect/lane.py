@@ -8,7 +8,8 @@ Rules that a ``kill -9`` at any moment cannot break:
 3. A refused event becomes a dead letter in the transaction that moves the cursor past it.
 4. A backend that does not answer stops this feed alone, for twice as long each time.
 5. Where it answers 500 again and again, the event may be to blame: if it takes another one and this
-   one still not, this one becomes a dead letter.
+   one still not, this one becomes a dead letter. One that refuses event after event is treated so,
+   too: then it is not the events.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ _COMMIT_US = 2_000_000
 _FIRST_WAIT_S, _MAX_WAIT_S = 1.0, 300.0
 _ATTEMPTS_BEFORE_BLAME = 5
 _OTHERS_TO_TRY = 3
+_REFUSALS_IN_A_ROW = 50
 
 
 class FeedReport(msgspec.Struct):
@@ -60,6 +62,7 @@ class Lane:
         self._store = store
         self._clock = clock
         self._chance = chance
+        self._refusals = 0  # since the last event that was taken
 
     def run(self, should_stop: Callable[[], bool]) -> None:
         """Deliver until nothing is left, the backend fails, or somebody asks to stop."""
@@ -134,18 +137,32 @@ class Lane:
                     return True
             except EventRefusedError:
                 continue
-            except FeedUnavailableError:
-                return False
+            except FeedUnavailableError as error:
+                if not error.may_be_the_event:
+                    return False
         return False
 
     def _send(self, entry: LogEntry) -> int:
         """Send an entry; return how many events that was."""
         bodies = list(self._bodies(entry))
         for body in bodies:
-            self.route.feed.send(body)
+            self._send_body(body)
         self.report.sent += len(bodies)
         self.report.left_out += not bodies
         return len(bodies)
+
+    def _send_body(self, body: bytes) -> None:
+        try:
+            self.route.feed.send(body)
+        except EventRefusedError as error:
+            self._refusals += 1
+            if self._refusals <= _REFUSALS_IN_A_ROW:
+                raise
+            raise FeedUnavailableError(
+                f"{error}; it has refused every event for a while: check the feed's url",
+                may_be_the_event=True,
+            ) from error
+        self._refusals = 0
 
     def _bodies(self, entry: LogEntry) -> Iterable[bytes]:
         if entry.kind == "note" or entry.raw is None:

@@ -387,3 +387,20 @@ def test_stopping_keeps_what_was_delivered_and_leaves_the_rest(store: Store) -> 
 
     assert len(feed.sent) == 2
     assert store.feeds()[0].cursor == 2
+
+
+def test_a_backend_that_refuses_everything_does_not_turn_the_log_into_dead_letters(
+    store: Store,
+) -> None:
+    put_all(store, *(event("START", n % 50, f"j{n}", run=n) for n in range(80)))
+    feed, clock = Backend(lambda _: EventRefusedError("400: not OpenLineage")), FixedClock(NOW)
+    one = forwarder(store, Route("m", feed), clock=clock)
+    for _ in range(8):
+        assert "refused every event" in one.run_once(patience_s=None).errors["m"]
+        clock.us = store.feeds()[0].next_attempt_us
+    assert len(store.dead_letters("m")) == 50
+
+    feed.fails = lambda _: None
+    assert one.run_once(patience_s=None).errors == {}
+    assert one.retry_dead_letters("m") == (50, 0)
+    assert set(feed.jobs()) == {f"j{n}" for n in range(80)}
