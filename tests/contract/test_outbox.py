@@ -404,3 +404,11 @@ def test_a_backend_that_refuses_everything_does_not_turn_the_log_into_dead_lette
     assert one.run_once(patience_s=None).errors == {}
     assert one.retry_dead_letters("m") == (50, 0)
     assert set(feed.jobs()) == {f"j{n}" for n in range(80)}
+
+
+def test_refusals_that_are_not_in_a_row_hold_nothing_up(store: Store) -> None:
+    put_all(store, *(event("START", n % 50, f"j{n}", run=n) for n in range(160)))
+    feed = Backend(lambda e: EventRefusedError("422") if int(e["job"]["name"][1:]) % 2 else None)
+    one = forwarder(store, Route("m", feed))
+    assert one.run_once(patience_s=None).errors == {}
+    assert (len(feed.sent), len(store.dead_letters("m"))) == (80, 80)

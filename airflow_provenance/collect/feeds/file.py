@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from airflow_provenance.errors import FeedUnavailableError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -57,7 +58,7 @@ class FileFeed:
                 os.close(fd)
 
     @contextlib.contextmanager
-    def _told(self):  # type: ignore[no-untyped-def]
+    def _told(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
