@@ -142,7 +142,7 @@ OPTIONS: dict[str, Option] = {
         Option(
             "feeds",
             "string",
-            "{}",
+            "",  # not {}: Airflow formats defaults
             "JSON object of the feeds that events are delivered to, each a name and its settings; "
             "types: marquez, datahub, openlineage, file, console.",
             '{"marquez": {"type": "marquez", "url": "https://marquez.example.com"}}',
@@ -239,7 +239,7 @@ def feeds() -> list[FeedConfig]:
     """[provenance] feeds: where events are delivered to. No error shows what was written there."""
     variable = OPTIONS["feeds"].env_var
     try:
-        return parse_feeds(json.loads(_text("feeds")))
+        return parse_feeds(json.loads(_text("feeds").strip() or "{}"))
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise SettingsError(
