@@ -7,6 +7,8 @@
     ├── CheckError               a check of a dataset cannot work as it is: mend the check
     ├── SubjectError             a run, dataset or version was asked for that cannot be found
     ├── EventError               an event that cannot be ingested: it goes to the quarantine
+    ├── EventRefusedError        an event that a backend does not take: it is set aside
+    ├── FeedUnavailableError     a backend does not answer, or not to us: try again later
     └── StoreError               the store cannot be used as it is
         ├── StoreMigrationError    its schema is missing, older or newer: ``db migrate``, upgrade
         └── StoreUnavailableError  it cannot be reached or written: check disk, rights, server
@@ -51,6 +53,26 @@ class EventError(ProvenanceError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class EventRefusedError(ProvenanceError):
+    """A backend does not take an event, and will not if it is sent again."""
+
+
+class FeedUnavailableError(ProvenanceError):
+    """A feed cannot deliver now: its backend is away, busy, or does not let us in.
+
+    Attributes:
+        may_be_the_event: whether it answered, in a way that one event alone can bring about.
+        retry_after_s: how long it asks us to wait.
+    """
+
+    def __init__(
+        self, message: str, *, may_be_the_event: bool = False, retry_after_s: float = 0.0
+    ) -> None:
+        super().__init__(message)
+        self.may_be_the_event = may_be_the_event
+        self.retry_after_s = retry_after_s
 
 
 class StoreError(ProvenanceError):

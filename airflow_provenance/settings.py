@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from airflow_provenance.domain.feed import FeedConfig, parse_feeds
 from airflow_provenance.domain.granularity import Policy, parse_policy
 from airflow_provenance.errors import SettingsError
 
@@ -138,6 +139,15 @@ OPTIONS: dict[str, Option] = {
             "a-long-random-text",
             is_sensitive=True,
         ),
+        Option(
+            "feeds",
+            "string",
+            "",  # not {}: Airflow formats defaults
+            "JSON object of the feeds that events are delivered to, each a name and its settings; "
+            "types: marquez, datahub, openlineage, file, console.",
+            '{"marquez": {"type": "marquez", "url": "https://marquez.example.com"}}',
+            is_sensitive=True,
+        ),
     )
 }
 
@@ -223,6 +233,20 @@ def granularity() -> Policy:
 def hash_key() -> str | None:
     """[provenance] hash_key: what keys the hashes of failing rows' keys, if set."""
     return _text("hash_key") or None
+
+
+def feeds() -> list[FeedConfig]:
+    """[provenance] feeds: where events are delivered to. No error shows what was written there."""
+    variable = OPTIONS["feeds"].env_var
+    try:
+        return parse_feeds(json.loads(_text("feeds").strip() or "{}"))
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise SettingsError(
+            f"[{SECTION}] feeds is no JSON: {error.msg} at {where} (or {variable})"
+        ) from None  # the error holds the whole text
+    except (ValueError, RecursionError) as error:
+        raise SettingsError(f"[{SECTION}] feeds: {error} (or {variable})") from error
 
 
 def namespace() -> str:

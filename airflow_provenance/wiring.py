@@ -1,7 +1,8 @@
-"""The one place that builds concrete stores and drains from the settings."""
+"""The one place that builds concrete stores, drains and feeds from the settings."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_provenance import settings
@@ -13,6 +14,9 @@ from airflow_provenance.store.sql.migrate import migrate
 from airflow_provenance.store.sql.store import SqlStore
 
 if TYPE_CHECKING:
+    from airflow_provenance.collect.feeds.base import Feed, Route
+    from airflow_provenance.collect.forward import Forwarder
+    from airflow_provenance.domain.feed import FeedConfig
     from airflow_provenance.store.base import ProvenanceWriter, Store
 
 _DAY_US = 86_400_000_000
@@ -50,3 +54,51 @@ def retention_horizon_us() -> int:
 def open_drain(store: ProvenanceWriter) -> Drain:
     """Return the drain of the settings' spool into a store."""
     return Drain(store, settings.spool_dir())
+
+
+def open_feeds() -> list[Route]:
+    """Return the feeds of ``[provenance] feeds`` that are enabled, opened.
+
+    Raises:
+        SettingsError: a feed is wrong, or its certificates cannot be read.
+    """
+    from airflow_provenance.collect.feeds.base import Route
+    from airflow_provenance.formats.shaping import datahub, marquez, openlineage
+
+    rules = {
+        "marquez": marquez.RULES,
+        "datahub": datahub.RULES,
+        "openlineage": openlineage.RULES,
+    }
+    return [
+        Route(one.name, _open_feed(one), rules.get(one.type, ()), one.max_backlog)
+        for one in settings.feeds()
+        if one.enabled
+    ]
+
+
+def _open_feed(config: FeedConfig) -> Feed:
+    if config.type == "console":
+        from airflow_provenance.collect.feeds.console import ConsoleFeed
+
+        return ConsoleFeed()
+    if config.type == "file":
+        from airflow_provenance.collect.feeds.file import FileFeed
+
+        return FileFeed(Path(config.path).expanduser())
+    # Commands that deliver nothing need no HTTP client, which takes long to import.
+    from airflow_provenance.collect.feeds.http import HttpFeed
+
+    return HttpFeed(
+        config.url,
+        config.headers,
+        timeout_seconds=config.timeout_seconds,
+        ca_file=config.ca_file,
+    )
+
+
+def open_forwarder(store: Store) -> Forwarder:
+    """Return the forwarder of a store to the settings' feeds."""
+    from airflow_provenance.collect.forward import Forwarder
+
+    return Forwarder(store, open_feeds())

@@ -59,6 +59,7 @@ def examine(store_url: str | None) -> Iterator[Finding]:
         _settings,
         _values,
         _granularity,
+        _feeds,
         lambda: _spool(store_url),
         lambda: _store(store_url),
     )
@@ -151,6 +152,11 @@ def _values() -> Iterator[Finding]:
 def _granularity() -> Iterator[Finding]:
     rules = settings.granularity().rules
     yield Finding("ok", "granularity", "; ".join(rule.text for rule in rules))
+
+
+def _feeds() -> Iterator[Finding]:
+    feeds = [f"{one.name} ({one.type})" for one in settings.feeds() if one.enabled]
+    yield Finding("ok", "feeds", ", ".join(feeds) or "none: events stay in the store")
 
 
 def _spool(store_url: str | None) -> Iterator[Finding]:

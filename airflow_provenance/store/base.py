@@ -11,6 +11,7 @@ from airflow_provenance.domain.identity import DatasetRef, RunKey
 from airflow_provenance.domain.linking import LinkRule
 from airflow_provenance.domain.run import RunDoc, RunFacts, RunState, VersionStatus
 from airflow_provenance.formats.spool_line import Kind
+from airflow_provenance.store.outbox import Outbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -171,6 +172,12 @@ class ProvenanceReader(Protocol):
     def runs_named(self, name: str) -> list[RunView]:
         """Return the runs with this runId (a UUID), or this Airflow run_id, or this node id."""
 
+    def runs_sharing(self, run_uuid: str, job: tuple[str, str]) -> list[RunView]:
+        """Return the runs of a job that were seen under this runId, the first known first."""
+
+    def run_entries(self, run_id: int) -> list[LogEntry]:
+        """Return the log entries of a run, and of those absorbed by it, in order of `seq`."""
+
     def runs_by_id(self, ids: Iterable[int]) -> dict[int, RunView]:
         """Return runs by node id; ids that are no runs are left out."""
 
@@ -277,12 +284,14 @@ class ProvenanceWriter(Protocol):
     def expire(self, before_us: int) -> int:
         """Drop raw entries older than this (whole milliseconds), freeze what follows from them.
 
+        What an enabled feed has yet to deliver stays, and so does what came after it, unless more
+        waits for it than its `max_backlog`: then the feed is suspended.
         Returns how many were dropped.
         """
 
 
-class Store(ProvenanceReader, ProvenanceWriter, Protocol):
-    """Both; `dump_facts` serves tests and comparisons of two stores."""
+class Store(ProvenanceReader, ProvenanceWriter, Outbox, Protocol):
+    """All of it; `dump_facts` serves tests and comparisons of two stores."""
 
     def dump_facts(self) -> dict[str, Any]:
         """Return every fact by natural keys, sorted: equal for equal sets of entries."""

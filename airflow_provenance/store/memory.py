@@ -39,6 +39,7 @@ from airflow_provenance.store.base import (
 from airflow_provenance.store.dump import dump_facts
 from airflow_provenance.store.ingest import Limits, ingest_batch, parse_batch
 from airflow_provenance.store.ledger import Observed, StoredRead, Wanted, Wire
+from airflow_provenance.store.memory_outbox import MemoryOutbox
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -223,7 +224,7 @@ class MemoryLedger:
         self.edges |= set(added)
 
 
-class MemoryStore:
+class MemoryStore(MemoryOutbox):
     """A `Store` in memory.
 
     >>> store = MemoryStore()
@@ -232,6 +233,7 @@ class MemoryStore:
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
+        super().__init__()
         self._rows = MemoryLedger()
         self._limits = limits or Limits()
 
@@ -261,6 +263,7 @@ class MemoryStore:
         self._rows.quarantined = {key: one for key, one in rows.items() if one.id not in gone}
 
     def expire(self, before_us: int) -> int:
+        before_us = self._held_us(before_us)
         before_us -= before_us % 1000
         known = len(self._rows.log)
         self._rows.horizon = max(self._rows.horizon, before_us)
@@ -295,6 +298,17 @@ class MemoryStore:
             or str(view.id) == name
             or (not isinstance(view.key, WireKey) and view.key.run_id == name)
         ]
+
+    def runs_sharing(self, run_uuid: str, job: tuple[str, str]) -> list[RunView]:
+        job_id = self._rows.jobs.get(job)
+        shared = {one.run_id for one in self._rows.wires if one[:2] == (run_uuid.lower(), job_id)}
+        return [view for _, view in sorted(self.runs_by_id(shared).items())]
+
+    def run_entries(self, run_id: int) -> list[LogEntry]:
+        group = {one.id for one in self._rows.runs.values() if run_id in (one.id, one.absorbed_by)}
+        found = [entry for entry in self._rows.log.values() if entry.run_id in group]
+        found.sort(key=lambda entry: entry.seq)
+        return [msgspec.structs.replace(entry, raw=None) for entry in found]
 
     def runs_by_id(self, ids: Iterable[int]) -> dict[int, RunView]:
         rows = self._rows.runs

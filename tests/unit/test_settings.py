@@ -42,6 +42,7 @@ def test_without_any_setting_everything_lies_in_airflow_home() -> None:
     assert settings.redact_patterns() == ()
     assert settings.keep_values() is False
     assert settings.granularity() == parse_policy("* * dataset")
+    assert settings.feeds() == []
     assert settings.namespace() == "default"
 
 
@@ -168,3 +169,15 @@ def test_airflow_is_not_imported_when_the_environment_answers() -> None:
         "assert 'airflow' not in sys.modules and 'sqlalchemy' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("text", ['{"a": "s3cr3t"', '{"a": "s3cr3t"}', '"s3cr3t"', "[" * 100_000])
+def test_a_mistake_in_feeds_is_told_without_what_was_written(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__PROVENANCE__FEEDS", text)
+    with pytest.raises(SettingsError) as caught:
+        settings.feeds()
+    assert str(caught.value).startswith("[provenance] feeds")
+    assert "AIRFLOW__PROVENANCE__FEEDS" in str(caught.value)
+    assert "s3cr3t" not in f"{caught.value} {caught.value.__cause__!r}"

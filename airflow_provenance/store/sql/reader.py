@@ -107,6 +107,25 @@ class SqlReader:
         found |= {view.id: view for view in self._runs("WHERE r.dag_run = ?", [name])}
         return list(found.values())
 
+    def runs_sharing(self, run_uuid: str, job: tuple[str, str]) -> list[RunView]:
+        uuid = _uuid_bytes(run_uuid)
+        if uuid is None:
+            return []
+        rest = (
+            "JOIN run_wire w ON w.run_id = r.id AND w.job_id = r.job_id WHERE w.run_uuid = ? "
+            "AND j.namespace = ? AND j.name = ? AND r.absorbed_by IS NULL ORDER BY r.id"
+        )
+        return self._runs(rest, [uuid, *job])
+
+    def run_entries(self, run_id: int) -> list[LogEntry]:
+        where = (
+            "WHERE e.run_id IN (SELECT ? UNION ALL SELECT id FROM run WHERE absorbed_by = ?) "
+            "ORDER BY e.seq"
+        )
+        with reading(self._engine) as bulk:
+            rows = bulk.fetch(_ENTRY + where, (run_id, run_id))
+            return [_entry(row, None) for row in rows]
+
     def runs_by_id(self, ids: Iterable[int]) -> dict[int, RunView]:
         with reading(self._engine) as bulk:
             wanted = list(ids)
@@ -128,7 +147,8 @@ class SqlReader:
         with reading(self._engine) as bulk:
             rows = bulk.fetch(
                 "SELECT d.body FROM run r JOIN run_doc d ON d.run_id = r.id "
-                "WHERE r.id = ? OR r.absorbed_by = ? ORDER BY r.id <> ?",
+                "WHERE r.id IN (SELECT ? UNION ALL SELECT id FROM run WHERE absorbed_by = ?) "
+                "ORDER BY r.id <> ?",
                 (run_id, run_id, run_id),
             )
         if not rows:

@@ -11,6 +11,7 @@ from airflow_provenance.store.ingest import Limits, ingest_batch, parse_batch
 from airflow_provenance.store.sql import migrate
 from airflow_provenance.store.sql.engine import open_engine, reading, writing
 from airflow_provenance.store.sql.ledger import SqlLedger
+from airflow_provenance.store.sql.outbox import SqlOutbox, held_us
 from airflow_provenance.store.sql.reader import SqlReader
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_provenance.store.base import IngestReport, Rejected, SpoolOffset
 
 
-class SqlStore(SqlReader):
+class SqlStore(SqlOutbox, SqlReader):
     """See `store.base.Store`.
 
     Args:
@@ -80,9 +81,10 @@ class SqlStore(SqlReader):
         Ids of events sort by time, so the index on them finds the old ones. A chunk goes when its
         newest entry has expired.
         """
-        before_us -= before_us % 1000
-        bound = event_id(before_us, b"")[:6] + bytes(10)
         with writing(self._engine) as bulk:
+            before_us = held_us(bulk, before_us)
+            before_us -= before_us % 1000
+            bound = event_id(before_us, b"")[:6] + bytes(10)
             horizon_us = max(SqlLedger(bulk).horizon_us(), before_us)
             bulk.upsert("counter", "name, value", [("horizon_us", horizon_us)])
             gone = bulk.fetch("SELECT count(*) FROM event WHERE event_id < ?", (bound,))[0][0]

@@ -9,6 +9,7 @@
 ``dependency_set``  lists of what was installed, each once; documents have their hashes
 ``run_input``  what runs read, before and after it is linked
 ``edge``      the lineage graph along the data, indexed both ways
+``feed``      how far each feed is; ``dead_letter`` what its backend refused
 ============  =====================================================================================
 
 ``part`` is a partition: empty for the whole dataset, else ``=`` and the partition's key. So it is
@@ -110,6 +111,12 @@ run = sa.Table(
         "parent_key",
         sqlite_where=sa.text("parent_key IS NOT NULL"),
         postgresql_where=sa.text("parent_key IS NOT NULL"),
+    ),
+    sa.Index(
+        "run_absorbed",
+        "absorbed_by",
+        sqlite_where=sa.text("absorbed_by IS NOT NULL"),
+        postgresql_where=sa.text("absorbed_by IS NOT NULL"),
     ),
     sa.Index("run_job", "job_id", "started_us"),
     sa.Index("run_started", "started_us"),
@@ -235,4 +242,30 @@ spool_offset = sa.Table(
     metadata,
     sa.Column("file", sa.Text, primary_key=True),
     sa.Column("reached", sa.BigInteger, nullable=False),
+)
+
+feed = sa.Table(
+    "feed",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("position", sa.BigInteger, nullable=False),
+    sa.Column("enabled", sa.SmallInteger, nullable=False),
+    sa.Column("max_backlog", sa.BigInteger, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("next_attempt_us", sa.BigInteger, nullable=False),
+    sa.Column("last_error", sa.Text),
+    sa.Column("last_error_us", sa.BigInteger),
+    sa.Column("delivered_us", sa.BigInteger),
+    sa.Column("suspended", sa.Text),
+)
+
+dead_letter = sa.Table(
+    "dead_letter",
+    metadata,
+    sa.Column("feed", sa.Text, primary_key=True),
+    sa.Column("seq", sa.BigInteger, primary_key=True),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("error", sa.Text, nullable=False),
+    sa.Column("at_us", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )

@@ -1,0 +1,250 @@
+"""One feed's delivery: from its cursor on, one event after the other.
+
+Rules that a ``kill -9`` at any moment cannot break:
+
+1. The cursor moves after delivery and after the feed's `flush`: a crash repeats, and never loses.
+2. Events go in order of `seq`; where a run's START came after its end, it goes before it. What is
+   late of a run that has ended goes with its terminal event again (`formats.shaping`).
+3. A refused event becomes a dead letter in the transaction that moves the cursor past it.
+4. A backend that does not answer stops this feed alone, for twice as long each time.
+5. Where it answers 500 again and again, the event may be to blame: if it takes another one and this
+   one still not, this one becomes a dead letter. One that refuses event after event is treated so,
+   too: then it is not the events.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from airflow_provenance.collect.feeds.known import facts_of, start_to_send_first
+from airflow_provenance.errors import EventRefusedError, FeedUnavailableError
+from airflow_provenance.formats.shaping.event import apply_rules, read, write
+from airflow_provenance.store.outbox import TOO_MUCH_WAITS, DeadLetter, FeedState, overdue
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Iterable
+
+    from airflow_provenance.collect.feeds.base import Route
+    from airflow_provenance.domain.clock import Clock
+    from airflow_provenance.store.base import LogEntry, Store
+
+_log = logging.getLogger(__name__)
+_BATCH = 200
+# A crash repeats at most this much.
+_COMMIT_US = 2_000_000
+_FIRST_WAIT_S, _MAX_WAIT_S = 1.0, 300.0
+_ATTEMPTS_BEFORE_BLAME = 5
+_OTHERS_TO_TRY = 3
+_REFUSALS_IN_A_ROW = 50
+
+
+class FeedReport(msgspec.Struct):
+    """What became of a feed in one round."""
+
+    sent: int = 0
+    left_out: int = 0  # notes, and events that the backend must not get
+    dead: int = 0
+    backlog: int = 0
+    error: str | None = None
+    is_busy: bool = False  # its thread is still at it
+
+
+class Lane:
+    """Delivers one feed. `report` is what was done in the round under way, or the last one."""
+
+    def __init__(self, store: Store, route: Route, clock: Clock, chance: random.Random) -> None:
+        self.route = route
+        self.report = FeedReport()
+        self._store = store
+        self._clock = clock
+        self._chance = chance
+        self._refusals = 0  # since the last event that was taken
+
+    def run(self, should_stop: Callable[[], bool]) -> None:
+        """Deliver until nothing is left, the backend fails, or somebody asks to stop."""
+        self.report = FeedReport()
+        while (state := self._state()) is not None and not should_stop():
+            if not state.enabled or state.suspended or state.next_attempt_us > self._clock.now_us():
+                self.report.error = state.suspended or state.last_error
+                break
+            entries = self._store.entries(after_seq=state.cursor, limit=_BATCH, with_raw=True)
+            if not entries or not self._deliver(state, entries, should_stop):
+                break
+        state = self._state()
+        if state is not None:
+            self.report.backlog = self._store.last_seq() - state.cursor
+
+    def _state(self) -> FeedState | None:
+        found = [one for one in self._store.feeds() if one.name == self.route.name]
+        return found[0] if found else None
+
+    def _deliver(
+        self, state: FeedState, entries: list[LogEntry], should_stop: Callable[[], bool]
+    ) -> bool:
+        """Deliver a batch and move the cursor; return whether to go on."""
+        reached, dead = state.cursor, list[DeadLetter]()
+        failure: FeedUnavailableError | None = None
+        until_us = self._clock.now_us() + _COMMIT_US
+        for index, entry in enumerate(entries):
+            if should_stop() or self._clock.now_us() > until_us:
+                break
+            attempts = state.attempts + 1 if index == 0 else 1
+            try:
+                self._send_or_blame(entry, entries[index + 1 :], attempts)
+            except EventRefusedError as error:
+                dead.append(DeadLetter(entry.seq, attempts, str(error), self._clock.now_us()))
+            except FeedUnavailableError as error:
+                failure = error
+                break
+            reached = entry.seq
+        try:
+            self.route.feed.flush()
+        except FeedUnavailableError as error:
+            failure, reached = failure or error, state.cursor
+        if reached > state.cursor:
+            self._advance(state, reached, dead)
+        if failure is not None:
+            self._hold(state if reached == state.cursor else None, failure)
+        return failure is None
+
+    def _send_or_blame(self, entry: LogEntry, after: list[LogEntry], attempts: int) -> None:
+        try:
+            self._send(entry)
+        except FeedUnavailableError as error:
+            if not error.may_be_the_event or attempts < _ATTEMPTS_BEFORE_BLAME:
+                raise
+            if not self._takes_another(entry, after):
+                raise
+            try:
+                self._send(entry)
+            except FeedUnavailableError as again:
+                if not again.may_be_the_event:
+                    raise
+                raise EventRefusedError(f"{again}; it takes other events") from again
+
+    def _takes_another(self, entry: LogEntry, after: list[LogEntry]) -> bool:
+        """Whether the backend takes an event of another run; it is sent again in its turn."""
+        others = [one for one in after if one.kind == "run_event" and one.run_id != entry.run_id]
+        # Rather one of another job: within a job they would change places.
+        others.sort(key=lambda one: one.job_id == entry.job_id)
+        for other in others[:_OTHERS_TO_TRY]:
+            try:
+                if self._send(other):
+                    return True
+            except EventRefusedError:
+                continue
+            except FeedUnavailableError as error:
+                if not error.may_be_the_event:
+                    return False
+        return False
+
+    def _send(self, entry: LogEntry) -> int:
+        """Send an entry; return how many events that was."""
+        bodies = list(self._bodies(entry))
+        for body in bodies:
+            self._send_body(body)
+        self.report.sent += len(bodies)
+        self.report.left_out += not bodies
+        return len(bodies)
+
+    def _send_body(self, body: bytes) -> None:
+        try:
+            self.route.feed.send(body)
+        except EventRefusedError as error:
+            self._refusals += 1
+            if self._refusals <= _REFUSALS_IN_A_ROW:
+                raise
+            raise FeedUnavailableError(
+                f"{error}; it has refused every event for a while: check the feed's url",
+                may_be_the_event=True,
+            ) from error
+        self._refusals = 0
+
+    def _bodies(self, entry: LogEntry) -> Iterable[bytes]:
+        if entry.kind == "note" or entry.raw is None:
+            return
+        if not self.route.rules:
+            yield entry.raw
+            return
+        start = start_to_send_first(self._store, entry)
+        for one in (start, entry):
+            body = None if one is None else self._shaped(one, entry.seq)
+            if body is not None:
+                yield body
+
+    def _shaped(self, entry: LogEntry, before_seq: int) -> bytes | None:
+        try:
+            event = read(entry.raw or b"")
+            facts = facts_of(self._store, entry, event, before_seq)
+            shaped = apply_rules(self.route.rules, event, facts)
+            return None if shaped is None else write(shaped)
+        except (msgspec.MsgspecError, KeyError, TypeError, ValueError, AttributeError) as error:
+            # Whatever a producer put into it, the events after it must get through.
+            raise EventRefusedError(
+                f"it cannot be shaped for this backend ({type(error).__name__}: {error})"
+            ) from error
+
+    def _advance(self, state: FeedState, reached: int, dead: list[DeadLetter]) -> None:
+        now_us = self._clock.now_us()
+        if self._store.advance_feed(self.route.name, state.cursor, reached, now_us, dead):
+            self.report.dead += len(dead)
+            if state.attempts:
+                _log.info("feed %s delivers again", self.route.name)
+        for letter in dead:
+            _log.warning(
+                "feed %s: entry %d became a dead letter: %s",
+                self.route.name,
+                letter.seq,
+                letter.error,
+            )
+
+    def _hold(self, state: FeedState | None, failure: FeedUnavailableError) -> None:
+        """Note the failure and how long to wait: twice as long each time, by chance a bit less."""
+        attempts = 1 if state is None else state.attempts + 1
+        wait_s = min(_FIRST_WAIT_S * 2 ** min(attempts - 1, 20), _MAX_WAIT_S)
+        wait_s = max(wait_s * self._chance.uniform(0.5, 1.0), failure.retry_after_s)
+        now_us = self._clock.now_us()
+        self.report.error = str(failure)
+        next_us = now_us + round(wait_s * 1e6)
+        self._store.hold_feed(self.route.name, attempts, next_us, str(failure), now_us)
+        if attempts == 1:
+            _log.warning("feed %s waits: %s", self.route.name, failure)
+        current = self._state()
+        if current is not None and overdue([current], self._store.last_seq()):
+            self._store.suspend_feed(self.route.name, TOO_MUCH_WAITS)
+
+    def _send_seq(self, seq: int) -> None:
+        found = self._store.entries(after_seq=seq - 1, limit=1, with_raw=True)
+        if not found or found[0].seq != seq:
+            raise EventRefusedError("its event has expired, so it cannot be sent again")
+        self._send(found[0])
+
+    def retry_dead_letters(self) -> tuple[int, int]:
+        """Send dead letters again; return how many were delivered, and how many still wait."""
+        self.report = FeedReport()
+        letters = self._store.dead_letters(self.route.name)
+        delivered = []
+        for letter in letters:
+            try:
+                self._send_seq(letter.seq)
+            except EventRefusedError as error:
+                again = DeadLetter(
+                    letter.seq, letter.attempts + 1, str(error), self._clock.now_us()
+                )
+                self._store.put_dead_letters(self.route.name, [again])
+            except FeedUnavailableError as error:
+                self.report.error = str(error)
+                break
+            else:
+                delivered.append(letter.seq)
+        try:
+            self.route.feed.flush()
+        except FeedUnavailableError as error:
+            self.report.error = str(error)
+            return 0, len(letters)
+        self._store.forget_dead_letters(self.route.name, delivered)
+        return len(delivered), len(letters) - len(delivered)
