@@ -1,4 +1,4 @@
-"""What a person sees in a backend: on the stub by default, on a real Marquez where MARQUEZ_URL is set.
+"""What a person sees in a backend: on the stub, or on the Marquez at MARQUEZ_URL.
 
 Everything is read by the routes of Marquez's own pages. A real server keeps what it was sent, so
 each test has a namespace of its own.

@@ -1,4 +1,4 @@
-"""A small HTTP server on the loopback that can misbehave on demand; the stubs of backends are made of it.
+"""A small HTTP server on the loopback that can misbehave on demand: what the stubs are made of.
 
 It keeps every request that it received, in order. What it answers is its subclass's `answer`; the
 switches (`delay_seconds`, `fail`, `garble`, `hang_up`, `stop` and `start`) come before that.

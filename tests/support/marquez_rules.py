@@ -1,4 +1,4 @@
-"""What Marquez makes of the events it receives: the rules of `tests/support/marquez_stub.py`, without HTTP.
+"""What Marquez makes of the events it receives, without HTTP; see `marquez_stub.py`.
 
 Each rule is cited by its test in `tests/contract/test_marquez_stub.py`. They were observed on
 Marquez; those marked "source" were read in its source only.
@@ -115,14 +115,17 @@ class Marquez:
             for one in datasets:
                 self._read_or_write(one, at, run, is_input=kind == "inputFacets")
         if str(type_).upper() in _ENDS:
-            # All I/O of the run, of whatever event; a side without any keeps what it has.
-            for side, versions in (("inputs", run.inputs), ("outputs", run.outputs)):
-                if versions:
-                    setattr(job, side, sorted({one.dataset for one in versions}))
-            job.version = _version_of(job)
+            self._rebuild_edges(job, run)
         if str(type_).upper() == "COMPLETE":
             for version in run.outputs:
                 self.datasets[version.dataset].current = version
+
+    def _rebuild_edges(self, job: Job, run: Run) -> None:
+        """Take all I/O of the run, of whatever event; a side without any keeps what it has."""
+        for side, versions in (("inputs", run.inputs), ("outputs", run.outputs)):
+            if versions:
+                setattr(job, side, sorted({one.dataset for one in versions}))
+        job.version = _version_of(job)
 
     def receive_job_event(self, event: Json) -> None:
         at = parse_time(event["eventTime"])
@@ -146,7 +149,7 @@ class Marquez:
             run.started_at = at
 
     def _parent_of(self, event: Json, at: datetime) -> Job | None:
-        """Return the parent's job; one that never was heard of is made up, with its run (source)."""
+        """Return the parent's job; an unknown one is made up, with its run (source)."""
         facet = (event["run"].get("facets") or {}).get("parent")
         if facet is None:
             return None

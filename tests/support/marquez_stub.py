@@ -75,7 +75,7 @@ class MarquezStub(LoopbackServer):
         self.events.append(event)
         return Answer(201)
 
-    def get_namespaces(self, request: Request) -> Answer:
+    def get_namespaces(self, _request: Request) -> Answer:
         names = {name[0] for name in [*self.marquez.jobs, *self.marquez.datasets]}
         return Answer(200, {"namespaces": [{"name": name} for name in sorted(names)]})
 
@@ -84,7 +84,7 @@ class MarquezStub(LoopbackServer):
         shown = [self._job(one) for one in jobs if not one.hidden]
         return Answer(200, {"jobs": _page(shown, request), "totalCount": len(shown)})
 
-    def get_job(self, request: Request, namespace: str, name: str) -> Answer:
+    def get_job(self, _request: Request, namespace: str, name: str) -> Answer:
         job = self.marquez.jobs.get((namespace, name))
         return Answer(200, self._job(job)) if job and not job.hidden else _not_found(name)
 
@@ -94,7 +94,7 @@ class MarquezStub(LoopbackServer):
         runs = [self._run(one) for one in self._runs_of((namespace, name))]
         return Answer(200, {"runs": _page(runs, request), "totalCount": len(runs)})
 
-    def get_run(self, request: Request, run_id: str) -> Answer:
+    def get_run(self, _request: Request, run_id: str) -> Answer:
         run = self.marquez.runs.get(run_id)
         return Answer(200, self._run(run)) if run else _not_found(run_id)
 
@@ -110,7 +110,7 @@ class MarquezStub(LoopbackServer):
         shown = [_dataset(one) for one in datasets if not one.hidden]
         return Answer(200, {"datasets": _page(shown, request), "totalCount": len(shown)})
 
-    def get_dataset(self, request: Request, namespace: str, name: str) -> Answer:
+    def get_dataset(self, _request: Request, namespace: str, name: str) -> Answer:
         found = self.marquez.datasets.get((namespace, name))
         return Answer(200, _dataset(found)) if found and not found.hidden else _not_found(name)
 
@@ -121,7 +121,7 @@ class MarquezStub(LoopbackServer):
         versions = [self._version(one) for one in reversed(dataset.versions)]
         return Answer(200, {"versions": _page(versions, request), "totalCount": len(versions)})
 
-    def get_version(self, request: Request, namespace: str, name: str, id_: str) -> Answer:
+    def get_version(self, _request: Request, namespace: str, name: str, id_: str) -> Answer:
         dataset = self.marquez.datasets.get((namespace, name))
         found = next((one for one in dataset.versions if one.id == id_), None) if dataset else None
         if found is None:
@@ -149,19 +149,19 @@ class MarquezStub(LoopbackServer):
         upstream = [{"run": {"id": one.run_id}} for one in run.inputs]
         return Answer(200, {"runs": [{"run": {"id": run.id}}, *upstream]})
 
-    def tag_job(self, request: Request, namespace: str, name: str, tag: str) -> Answer:
+    def tag_job(self, _request: Request, namespace: str, name: str, _tag: str) -> Answer:
         job = self.marquez.jobs.get((namespace, name))
         if job is None:
             return _not_found(name)
         return _BROKEN if job.parent else Answer(200, self._job(job))
 
-    def broken(self, request: Request, *_: str) -> Answer:
+    def broken(self, _request: Request, *_: str) -> Answer:
         return _BROKEN
 
-    def hide_job(self, request: Request, namespace: str, name: str) -> Answer:
+    def hide_job(self, _request: Request, namespace: str, name: str) -> Answer:
         return _hide(self.marquez.jobs.get((namespace, name)), name)
 
-    def hide_dataset(self, request: Request, namespace: str, name: str) -> Answer:
+    def hide_dataset(self, _request: Request, namespace: str, name: str) -> Answer:
         return _hide(self.marquez.datasets.get((namespace, name)), name)
 
     # What is shown

@@ -1,4 +1,4 @@
-"""What a person sees in Marquez, by the routes that its pages use: the same of the stub and of a real one."""
+"""What a person sees in Marquez, by the routes of its pages: of the stub and of a real one."""
 
 from __future__ import annotations
 
