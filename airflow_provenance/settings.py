@@ -131,6 +131,13 @@ OPTIONS: dict[str, Option] = {
             "* */scratch/* none",
         ),
         Option(
+            "start_service",
+            "boolean",
+            "True",
+            "Whether scheduler, triggerer and DAG processor start the service on their host, as a "
+            "child process, where none runs.",
+        ),
+        Option(
             "hash_key",
             "string",
             "",
@@ -203,11 +210,12 @@ def redact_patterns() -> tuple[re.Pattern[str], ...]:
 
 def keep_values() -> bool:
     """[provenance] keep_values: whether values of data may leave."""
-    value = _text("keep_values")
-    plain = value.strip().lower()
-    if plain not in _TRUE | _FALSE:
-        raise _refusal("keep_values", value, "give True or False")
-    return plain in _TRUE
+    return _boolean("keep_values")
+
+
+def start_service() -> bool:
+    """[provenance] start_service: whether Airflow's jobs start the service where none runs."""
+    return _boolean("start_service")
 
 
 def granularity() -> Policy:
@@ -314,6 +322,14 @@ def _parsed(path: Path) -> configparser.RawConfigParser:
     except (configparser.Error, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} cannot be read: {error}".replace("\n", " ")) from error
     return parser
+
+
+def _boolean(name: str) -> bool:
+    value = _text(name)
+    plain = value.strip().lower()
+    if plain not in _TRUE | _FALSE:
+        raise _refusal(name, value, "give True or False")
+    return plain in _TRUE
 
 
 def _seconds(name: str) -> float:

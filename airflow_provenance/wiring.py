@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflow_provenance import settings
-from airflow_provenance.collect.drain import Drain
+from airflow_provenance.collect.drain import BATCH_BYTES, Drain
 from airflow_provenance.domain.clock import SystemClock
 from airflow_provenance.store.ingest import Limits
 from airflow_provenance.store.sql.engine import open_engine
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from airflow_provenance.store.base import ProvenanceWriter, Store
 
 _DAY_US = 86_400_000_000
+# The service must be able to end within 2 s, and ends between batches.
+SERVICE_BATCH_BYTES = 1024 * 1024
 
 
 def open_store(url: str | None = None, *, create: bool = False) -> Store:
@@ -47,6 +49,6 @@ def retention_horizon_us() -> int:
     return max(SystemClock().now_us() - settings.raw_retention_days() * _DAY_US, 0)
 
 
-def open_drain(store: ProvenanceWriter) -> Drain:
+def open_drain(store: ProvenanceWriter, batch_bytes: int = BATCH_BYTES) -> Drain:
     """Return the drain of the settings' spool into a store."""
-    return Drain(store, settings.spool_dir())
+    return Drain(store, settings.spool_dir(), batch_bytes=batch_bytes)

@@ -34,6 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
         init,
         quarantine,
         runs,
+        service,
         trace,
     )
 
@@ -43,7 +44,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"airflow-provenance {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (demo, init, doctor, database, ingest, events, quarantine, runs, trace, compare):
+    for module in (
+        *(demo, init, doctor, database, service, ingest, events, quarantine),
+        *(runs, trace, compare),
+    ):
         module.register(commands)
     return parser
 

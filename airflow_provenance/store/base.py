@@ -271,6 +271,25 @@ class ProvenanceWriter(Protocol):
     def forget_spool(self, file: str) -> None:
         """Forget the offset of a spool file that is gone."""
 
+    def acquire_lease(
+        self, name: str, holder: str, duration_us: int, *, now_us: int | None = None
+    ) -> bool:
+        """Take or renew the right to do something alone; return whether `holder` has it now.
+
+        Time is the database server's where there is one, so hosts whose clocks differ agree. A
+        lease that ends later than `duration_us` from now was taken before the clock was set back:
+        it counts as ended, or a dead holder would keep it for as long as the clock went back.
+        """
+
+    def release_lease(self, name: str, holder: str) -> None:
+        """Give a lease up, if `holder` has it."""
+
+    def mark(self, name: str) -> int | None:
+        """Return how far something has come, in microseconds, if that was kept."""
+
+    def set_mark(self, name: str, us: int) -> None:
+        """Keep how far something has come."""
+
     def release(self, quarantine_ids: Sequence[int]) -> None:
         """Take entries out of the quarantine, after a replay."""
 
@@ -302,3 +321,8 @@ class StoredRun(msgspec.Struct):
     facts: RunFacts | None = None
     absorbed_by: int | None = None
     is_new: bool = False
+
+
+def is_held(holder: str, expires_us: int, asker: str, now_us: int, duration_us: int) -> bool:
+    """Whether a lease is another's; see `ProvenanceWriter.acquire_lease`."""
+    return holder != asker and now_us < expires_us <= now_us + duration_us

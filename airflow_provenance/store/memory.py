@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from airflow_provenance.domain.clock import SystemClock
 from airflow_provenance.domain.identity import DatasetRef, TaskRunKey, WireKey, key_digest
 from airflow_provenance.domain.linking import LinkRule, Version
 from airflow_provenance.domain.run import (
@@ -35,6 +36,7 @@ from airflow_provenance.store.base import (
     SpoolOffset,
     StoredRun,
     VersionView,
+    is_held,
 )
 from airflow_provenance.store.dump import dump_facts
 from airflow_provenance.store.ingest import Limits, ingest_batch, parse_batch
@@ -233,6 +235,8 @@ class MemoryStore:
 
     def __init__(self, limits: Limits | None = None) -> None:
         self._rows = MemoryLedger()
+        self._leases: dict[str, tuple[str, int]] = {}
+        self._marks: dict[str, int] = {}
         self._limits = limits or Limits()
 
     def ingest(
@@ -251,6 +255,26 @@ class MemoryStore:
 
     def spool_offset(self, file: str) -> int:
         return self._rows.offsets.get(file, 0)
+
+    def acquire_lease(
+        self, name: str, holder: str, duration_us: int, *, now_us: int | None = None
+    ) -> bool:
+        now_us = SystemClock().now_us() if now_us is None else now_us
+        lease = self._leases.get(name)
+        if lease and is_held(*lease, holder, now_us, duration_us):
+            return False
+        self._leases[name] = (holder, now_us + duration_us)
+        return True
+
+    def release_lease(self, name: str, holder: str) -> None:
+        if self._leases.get(name, ("",))[0] == holder:
+            del self._leases[name]
+
+    def mark(self, name: str) -> int | None:
+        return self._marks.get(name)
+
+    def set_mark(self, name: str, us: int) -> None:
+        self._marks[name] = us
 
     def forget_spool(self, file: str) -> None:
         self._rows.offsets.pop(file, None)

@@ -236,3 +236,11 @@ spool_offset = sa.Table(
     sa.Column("file", sa.Text, primary_key=True),
     sa.Column("reached", sa.BigInteger, nullable=False),
 )
+
+lease = sa.Table(
+    "lease",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("expires_us", sa.BigInteger, nullable=False),
+)
