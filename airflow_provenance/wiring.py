@@ -13,6 +13,7 @@ from airflow_provenance.store.sql.migrate import migrate
 from airflow_provenance.store.sql.store import SqlStore
 
 if TYPE_CHECKING:
+    from airflow_provenance.collect.reconcile import Reconciler
     from airflow_provenance.store.base import ProvenanceWriter, Store
 
 _DAY_US = 86_400_000_000
@@ -47,6 +48,14 @@ def migrate_store(url: str | None = None) -> tuple[str | None, str]:
 def retention_horizon_us() -> int:
     """Return the time before which raw events are to be dropped, by ``raw_retention_days``."""
     return max(SystemClock().now_us() - settings.raw_retention_days() * _DAY_US, 0)
+
+
+def open_reconciler(store: Store, *, grace_seconds: float = 60.0) -> Reconciler:
+    """Return what compares a store with Airflow's own record, and repairs it."""
+    # Here: a service without this role need not load what it reads by.
+    from airflow_provenance.collect.reconcile import Reconciler
+
+    return Reconciler(store, settings.namespace(), SystemClock(), int(grace_seconds * 1e6))
 
 
 def open_drain(store: ProvenanceWriter, batch_bytes: int = BATCH_BYTES) -> Drain:

@@ -26,6 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
     # Imported here, so that `airflow_provenance.cli` stays cheap to import for Airflow.
     from airflow_provenance.cli import (
         compare,
+        coverage,
         database,
         demo,
         doctor,
@@ -46,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for module in (
         *(demo, init, doctor, database, service, ingest, events, quarantine),
-        *(runs, trace, compare),
+        *(runs, trace, compare, coverage),
     ):
         module.register(commands)
     return parser

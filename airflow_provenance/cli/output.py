@@ -12,10 +12,13 @@ from tabulate import tabulate
 
 from airflow_provenance.domain.clock import format_time
 from airflow_provenance.domain.identity import DagRunKey, TaskRunKey, key_list
+from airflow_provenance.domain.run import synthesised
+from airflow_provenance.domain.synthesised import queued_us, scheduled_us
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from airflow_provenance.domain.run import RunDoc
     from airflow_provenance.store.base import RunView, VersionView
 
 
@@ -106,6 +109,15 @@ def run_json(run: RunView) -> dict[str, Any]:
         "override": None
         if override is None
         else {"state": override[0].name, "at": format_time(override[1]), "who": override[2]},
+    }
+
+
+def record_json(doc: RunDoc) -> dict[str, Any]:
+    """Return since when a run had waited, and what only Airflow's own record tells of it."""
+    return {
+        "scheduled_at": format_time(scheduled_us(doc)),
+        "queued_at": format_time(queued_us(doc)),
+        "synthesised": synthesised(doc),
     }
 
 

@@ -10,6 +10,7 @@ from airflow_provenance.cli.output import (
     add_common,
     count,
     duration_text,
+    record_json,
     run_json,
     run_name,
     say,
@@ -56,9 +57,10 @@ def _list(options: argparse.Namespace) -> int:
     )
     store = wiring.open_store(options.store)
     runs = store.runs(query)
+    docs = store.run_docs([run.id for run in runs]) if options.json else {}
     store.close()
     if options.json:
-        say_json([run_json(run) for run in runs])
+        say_json([{**run_json(run), **record_json(docs[run.id])} for run in runs])
     elif not runs and query != RunQuery(limit=options.limit):
         say("No such runs. Without options, 'airflow-provenance runs' lists all.")
     elif not runs:
@@ -118,8 +120,7 @@ def describe_run(
     error = facets.get("errorMessage") or {}
     answer = {
         **run_json(run),
-        "scheduled_at": format_time(doc.noted_scheduled_us),
-        "queued_at": format_time(doc.noted_queued_us),
+        **record_json(doc),
         "inputs": [
             {
                 "dataset": {"namespace": one.dataset.namespace, "name": one.dataset.name},
@@ -177,6 +178,7 @@ def _say_run(answer: dict[str, Any], *, with_facets: bool) -> None:
         ("ended", answer["ended_at"]),
         ("took", None if took is None else f"{took:.2f}s"),
         ("host", answer["hostname"]),
+        ("synthesised", ", ".join(answer["synthesised"]) or None),
         ("error", answer["error"]),
     ]
     for name, value in rows:

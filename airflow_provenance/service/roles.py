@@ -65,6 +65,26 @@ def _open_drain(store: Store) -> Step:
     return step
 
 
+def _open_reconcile(store: Store) -> Step:
+    reconciler = wiring.open_reconciler(store)
+
+    def step(should_stop: Callable[[], bool], loop: Loop) -> bool:
+        found = reconciler.run_once(wiring.retention_horizon_us(), should_stop=should_stop)
+        loop.counts["runs_reconciled"] += found.runs
+        loop.counts["events_missing"] += found.missing
+        loop.counts["notes_synthesised"] += found.repaired
+        if found.repaired:
+            _log.info(
+                "%d notes from Airflow's own record, %d events were missing",
+                found.repaired,
+                found.missing,
+                extra={"role": loop.role.name},
+            )
+        return False
+
+    return step
+
+
 def _tell(report: IngestReport, loop: Loop) -> None:
     if not report.received:
         return
@@ -84,7 +104,13 @@ def _tell(report: IngestReport, loop: Loop) -> None:
         _log.warning("%s", warning, extra={"role": loop.role.name})
 
 
-ROLES: dict[str, Role] = {role.name: role for role in (Role("drain", _open_drain),)}
+ROLES: dict[str, Role] = {
+    role.name: role
+    for role in (
+        Role("drain", _open_drain),
+        Role("reconcile", _open_reconcile, once_across_hosts=True, idle_pause_seconds=30.0),
+    )
+}
 
 
 def named(text: str) -> list[Role]:

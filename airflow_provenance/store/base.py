@@ -174,6 +174,12 @@ class ProvenanceReader(Protocol):
     def runs_by_id(self, ids: Iterable[int]) -> dict[int, RunView]:
         """Return runs by node id; ids that are no runs are left out."""
 
+    def runs_by_key(self, keys: Iterable[RunKey]) -> dict[RunKey, RunView]:
+        """Return runs by key; keys of no run are left out. All keys are of one kind."""
+
+    def run_docs(self, ids: Iterable[int]) -> dict[int, RunDoc]:
+        """Return all that was said of each of these runs; ids that are no runs are left out."""
+
     def versions_by_id(self, ids: Iterable[int]) -> dict[int, VersionView]:
         """Return versions by node id; ids that are no versions are left out."""
 

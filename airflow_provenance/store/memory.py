@@ -45,6 +45,7 @@ from airflow_provenance.store.ledger import Observed, StoredRead, Wanted, Wire
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+    from airflow_provenance.domain.identity import RunKey
     from airflow_provenance.formats.spool_line import Kind
     from airflow_provenance.store.base import Direction
 
@@ -323,6 +324,13 @@ class MemoryStore:
     def runs_by_id(self, ids: Iterable[int]) -> dict[int, RunView]:
         rows = self._rows.runs
         return {one: self._view(rows[one]) for one in ids if one in rows and rows[one].facts}
+
+    def runs_by_key(self, keys: Iterable[RunKey]) -> dict[RunKey, RunView]:
+        ids = [self._rows.digests.get(key_digest(key), 0) for key in keys]
+        return {view.key: view for view in self.runs_by_id(ids).values()}
+
+    def run_docs(self, ids: Iterable[int]) -> dict[int, RunDoc]:
+        return {one: self.run_doc(one) for one in ids if one in self._rows.runs}
 
     def versions_by_id(self, ids: Iterable[int]) -> dict[int, VersionView]:
         wanted = set(ids)

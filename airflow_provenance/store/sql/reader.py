@@ -58,6 +58,7 @@ _ENTRY = (
     "SELECT e.seq, e.event_id, e.event_us, e.received_us, e.kind, e.event_type, e.run_id, e.job_id "
     "FROM event e "
 )
+_PARAMETERS = 500  # of one statement
 
 
 class SqlReader:
@@ -115,6 +116,33 @@ class SqlReader:
             where = f"WHERE r.id {bulk.among(wanted)} AND r.absorbed_by IS NULL"
             rows = bulk.fetch(_RUN + where)
             return {row[0]: _run_view(row) for row in rows}
+
+    def runs_by_key(self, keys: Iterable[RunKey]) -> dict[RunKey, RunView]:
+        found = {}
+        with reading(self._engine) as bulk:
+            digests = [key_digest(key) for key in keys]
+            for start in range(0, len(digests), _PARAMETERS):
+                some = digests[start : start + _PARAMETERS]
+                places = ", ".join("?" * len(some))
+                where = f"WHERE r.key IN ({places}) AND r.absorbed_by IS NULL"
+                found.update({row[0]: _run_view(row) for row in bulk.fetch(_RUN + where, some)})
+        return {view.key: view for view in found.values()}
+
+    def run_docs(self, ids: Iterable[int]) -> dict[int, RunDoc]:
+        wanted = list(ids)
+        if not wanted:
+            return {}
+        docs: dict[int, list[RunDoc]] = {}
+        with reading(self._engine) as bulk:
+            among = bulk.among(wanted)
+            rows = bulk.fetch(
+                "SELECT COALESCE(r.absorbed_by, r.id), d.body FROM run r "
+                "JOIN run_doc d ON d.run_id = r.id "
+                f"WHERE r.id {among} OR r.absorbed_by {among} ORDER BY r.absorbed_by IS NOT NULL"
+            )
+        for number, body in rows:
+            docs.setdefault(number, []).append(codec.unpack_run(body)[1])
+        return {number: merged(those) for number, those in docs.items()}
 
     def versions_by_id(self, ids: Iterable[int]) -> dict[int, VersionView]:
         with reading(self._engine) as bulk:
