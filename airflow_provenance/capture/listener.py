@@ -52,14 +52,14 @@ def _harmless(hook: Callable[_P, None]) -> Callable[_P, None]:
     return guarded
 
 
-@hookimpl
+@hookimpl(tryfirst=True)
 @_harmless
 def on_starting(component: Any) -> None:
     """Start the service on this host, if a job of Airflow's begins and none runs."""
     service_child.start(component)
 
 
-@hookimpl
+@hookimpl(tryfirst=True)
 @_harmless
 def before_stopping(component: Any) -> None:
     """Let the service that this job started end with it."""

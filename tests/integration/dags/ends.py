@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 
 @dag(schedule=None)
-def ends() -> None:
+def ends() -> None:  # noqa: C901 - a task for each end
     @task
     def works() -> None: ...
 
