@@ -183,6 +183,9 @@ def gap_of(
     if ran and record.started_us and not _has_start(key, doc) and "started_at" not in said:
         missing.append("start")
         lacks.add("started_at")
+    started_us = recorded.get("started_at")
+    if isinstance(key, TaskRunKey) and started_us and known.get("started_at") != started_us:
+        lacks.add("started_at")
     if not (doc and (doc.terminal or doc.override)) and "state" not in said:
         missing.append("end")
         lacks.add("state")

@@ -365,8 +365,12 @@ def derive_facts(key: RunKey, own: RunDoc, absorbed: list[RunDoc]) -> RunFacts:
     ended_us = _first_of(doc.noted_end_us, told_number(doc, "ended_at"), doc.first_end_us)
     if ended_us is None and override is not None and override.state.is_done:
         ended_us = override.at_us
-    started_us = _first_of(doc.noted_start_us, told_number(doc, "started_at"), doc.first_start_us)
-    as_of_us = _first_of(started_us, doc.first_event_us, doc.first_note_us, 0)
+    # Airflow's database says when the try was taken up; the task's process, which is told of
+    # another time, when its own work began: from then on it can have read something.
+    recorded_start_us = told_number(doc, "started_at")
+    began_us = _first_of(doc.noted_start_us, recorded_start_us, doc.first_start_us)
+    started_us = _first_of(recorded_start_us, began_us)
+    as_of_us = _first_of(began_us, doc.first_event_us, doc.first_note_us, 0)
     parent = parent_of(key, doc)
     consumed = doc.consumed[2] if doc.consumed else []
     return RunFacts(

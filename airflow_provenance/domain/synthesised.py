@@ -1,8 +1,9 @@
 """What Airflow's own record said of a run, where no event and no hook did.
 
 The reconciler writes it as notes that are marked; it fills what is not known otherwise, and never
-replaces it. Only of a state that somebody changed without any hook being told (``override``) is the
-record the better witness: it holds where it is later than the last change that was told.
+replaces it. Of two things the record is the better witness: when a try started, which a task's
+process is told otherwise; and a state that somebody changed without any hook being told
+(``override``), where that is later than the last change that was told.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def synthesised_facts(doc: RunDoc, real_state: int) -> list[str]:
     """
     real = {
         "state": doc.terminal or doc.override,
-        "started_at": doc.noted_start_us,
+        "started_at": None,  # Airflow's own is another than the one that a task is told
         "ended_at": doc.noted_end_us,
         "scheduled_at": doc.noted_scheduled_us,
         "queued_at": doc.noted_queued_us,

@@ -357,6 +357,13 @@ class Run:
     @cached_property
     def started_at(self) -> int | None:
         starts = [event.at for event in self.events if event.event_type == "START"]
+        noted = self._recorded_times("startedAt") or self._noted_times("startedAt")
+        return min(noted or starts, default=None)
+
+    @property
+    def began_at(self) -> int | None:
+        """When its work began, as the task's own process was told."""
+        starts = [event.at for event in self.events if event.event_type == "START"]
         noted = self._noted_times("startedAt") or self._recorded_times("startedAt")
         return min(noted or starts, default=None)
 
@@ -371,8 +378,8 @@ class Run:
 
     @property
     def as_of(self) -> int:
-        if self.started_at is not None:
-            return self.started_at
+        if self.began_at is not None:
+            return self.began_at
         return min(entry.at for entry in self.events or self.entries)
 
     @property

@@ -155,7 +155,7 @@ def test_what_is_stored_equals_airflows_own_database_try_by_try(ran: Ran) -> Non
             run["state"] = "FAIL"
         assert {name: run[name] for name in expected} == expected, key
     told_by_record = {key[0]: set(run["synthesised"]) for key, run in runs.items()}
-    assert told_by_record["works"] == {"scheduled_at", "queued_at"}
+    assert told_by_record["works"] == {"started_at", "scheduled_at", "queued_at"}
     assert "state" in told_by_record["not_chosen"] & told_by_record["after_failure"]
     assert "state" in told_by_record["killed"]
     assert "state" not in told_by_record["waits"]
