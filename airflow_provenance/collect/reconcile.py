@@ -17,7 +17,7 @@ import msgspec
 from airflow_provenance.collect import airflow_record
 from airflow_provenance.domain.identity import DagRunKey, TaskRunKey
 from airflow_provenance.domain.run import RunState
-from airflow_provenance.domain.synthesised import OVERRIDE, queued_us, scheduled_us
+from airflow_provenance.domain.synthesised import BEGAN, OVERRIDE, queued_us, scheduled_us
 from airflow_provenance.emit.redact import Redactor
 from airflow_provenance.formats.notes import (
     DagRunNote,
@@ -180,12 +180,11 @@ def gap_of(
     lacks = {name for name, value in recorded.items() if known.get(name) is None}
     missing = []
     ran = isinstance(key, DagRunKey) or key.try_number > 0
-    if ran and record.started_us and not _has_start(key, doc) and "started_at" not in said:
+    if ran and record.started_us and not _has_start(key, doc) and BEGAN not in said:
         missing.append("start")
-        lacks.add("started_at")
-    started_us = recorded.get("started_at")
-    if isinstance(key, TaskRunKey) and started_us and known.get("started_at") != started_us:
-        lacks.add("started_at")
+    if isinstance(key, TaskRunKey):  # of these the record is the better witness
+        times = recorded.keys() & {"started_at", "ended_at"}
+        lacks |= {name for name in times if known.get(name) != recorded[name]}
     if not (doc and (doc.terminal or doc.override)) and "state" not in said:
         missing.append("end")
         lacks.add("state")
@@ -199,10 +198,12 @@ def gap_of(
     notes: list[Note] = []
     if lacks:
         notes.append(_note(key, record.updated_us, {name: recorded[name] for name in lacks}))
+    if "start" in missing:
+        began = {"started_at": record.started_us, "state": RunState.RUNNING}
+        notes.append(_note(key, record.updated_us, began))
     if "state" in differs and not (OVERRIDE in said and said[OVERRIDE][2] == state):
         notes.append(_override(key, record.updated_us, state))
-    events = {"start": "started_at", "end": "state"}
-    filled = sorted(lacks - {events[one] for one in missing})
+    filled = sorted(lacks - ({"state"} if "end" in missing else set()))
     return Gap(key, missing, filled, differs, notes)
 
 

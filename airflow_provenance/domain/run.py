@@ -362,7 +362,7 @@ def derive_facts(key: RunKey, own: RunDoc, absorbed: list[RunDoc]) -> RunFacts:
     execution = RunState(executed[3]) if executed else recorded
     winner = doc.terminal
     state, override, by_hand = _state(doc, recorded)
-    ended_us = _first_of(doc.noted_end_us, told_number(doc, "ended_at"), doc.first_end_us)
+    ended_us = _first_of(told_number(doc, "ended_at"), doc.noted_end_us, doc.first_end_us)
     if ended_us is None and override is not None and override.state.is_done:
         ended_us = override.at_us
     # Airflow's database says when the try was taken up; the task's process, which is told of

@@ -1,8 +1,8 @@
 """What Airflow's own record said of a run, where no event and no hook did.
 
 The reconciler writes it as notes that are marked; it fills what is not known otherwise, and never
-replaces it. Of two things the record is the better witness: when a try started, which a task's
-process is told otherwise; and a state that somebody changed without any hook being told
+replaces it. Of two things the record is the better witness: when a try started and ended, which a
+task's process is told otherwise; and a state that somebody changed without any hook being told
 (``override``), where that is later than the last change that was told.
 """
 
@@ -18,6 +18,8 @@ Told = dict[str, tuple[int, bytes, int | str]]
 
 FACTS = ("state", "started_at", "ended_at", "scheduled_at", "queued_at", "hostname")
 OVERRIDE = "override"
+# That it began at all: instead of a START event that did not come.
+BEGAN = "began"
 
 
 def merge_told(into: Told, other: Told) -> None:
@@ -72,7 +74,7 @@ def synthesised_facts(doc: RunDoc, real_state: int) -> list[str]:
     real = {
         "state": doc.terminal or doc.override,
         "started_at": None,  # Airflow's own is another than the one that a task is told
-        "ended_at": doc.noted_end_us,
+        "ended_at": None,
         "scheduled_at": doc.noted_scheduled_us,
         "queued_at": doc.noted_queued_us,
         "hostname": doc.hostname,

@@ -23,7 +23,7 @@ from airflow_provenance.domain.identity import (
     event_id,
 )
 from airflow_provenance.domain.run import Facet, Facets, Io, RunDoc, RunState, io_slot
-from airflow_provenance.domain.synthesised import OVERRIDE
+from airflow_provenance.domain.synthesised import BEGAN, OVERRIDE
 from airflow_provenance.errors import EventError
 from airflow_provenance.formats import facets as our_facets
 from airflow_provenance.formats.dependencies import DependencySet, split_manifest
@@ -539,6 +539,7 @@ def _told(note: Note) -> dict[str, int | str]:
     hostname = None if isinstance(note, DagRunNote) else note.hostname
     told: dict[str, int | str | None] = {
         "state": int(state) if state.is_done else None,
+        BEGAN: note.at_us if note.state == "RUNNING" else None,
         "started_at": note.started_at_us,
         "ended_at": note.ended_at_us,
         "scheduled_at": getattr(note, "scheduled_at_us", None),

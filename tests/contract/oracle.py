@@ -370,7 +370,7 @@ class Run:
     @cached_property
     def ended_at(self) -> int | None:
         ends = [terminal.at for terminal in self.terminals]
-        noted = self._noted_times("endedAt") or self._recorded_times("endedAt")
+        noted = self._recorded_times("endedAt") or self._noted_times("endedAt")
         ended = min(noted or ends, default=None)
         if ended is None and self.override and self.override.body["state"] != "RUNNING":
             return self.override.at
