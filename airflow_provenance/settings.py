@@ -138,6 +138,21 @@ OPTIONS: dict[str, Option] = {
             "a-long-random-text",
             is_sensitive=True,
         ),
+        Option(
+            "api_tokens",
+            "string",
+            "[]",
+            "JSON list of who may use the HTTP interface: name, sha256 of the token, scopes (read, "
+            "ingest, admin), namespaces for ingest, dags for read. `serve --new-token` writes one.",
+            '[{"name": "spark", "sha256": "...", "scopes": ["ingest"], "namespaces": ["spark"]}]',
+            is_sensitive=True,
+        ),
+        Option(
+            "max_request_bytes",
+            "integer",
+            str(64 * 1024 * 1024),
+            "Largest body of a request that sends events, unpacked.",
+        ),
     )
 }
 
@@ -223,6 +238,16 @@ def granularity() -> Policy:
 def hash_key() -> str | None:
     """[provenance] hash_key: what keys the hashes of failing rows' keys, if set."""
     return _text("hash_key") or None
+
+
+def api_tokens() -> str:
+    """[provenance] api_tokens: who may use the HTTP interface, as JSON; `api.tokens` reads it."""
+    return _text("api_tokens")
+
+
+def max_request_bytes() -> int:
+    """[provenance] max_request_bytes: the largest body of a request that sends events."""
+    return _whole_number("max_request_bytes")
 
 
 def namespace() -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
-from airflow_provenance.domain.identity import DatasetRef, RunKey
+from airflow_provenance.domain.identity import DatasetRef, RunKey, WireKey
 from airflow_provenance.domain.linking import LinkRule
 from airflow_provenance.domain.run import RunDoc, RunFacts, RunState, VersionStatus
 from airflow_provenance.formats.spool_line import Kind
@@ -77,6 +77,9 @@ class IngestReport(msgspec.Struct):
     warnings: list[str] = []
     # Another drainer read the same lines first: nothing of the batch was written.
     overtaken: bool = False
+    # Of one batch, for who answers entry by entry: the bytes that were new, and what was refused.
+    accepted: list[bytes] = []
+    refused: list[Rejected] = []
 
     @property
     def refused_again(self) -> int:
@@ -107,6 +110,30 @@ class RunView(msgspec.Struct, frozen=True):
     hostname: str | None
     override: tuple[RunState, int, str | None] | None
     is_final: bool
+    listed_us: int = 0  # what lists are ordered by: its start, else the first that is known of it
+
+    @property
+    def dag_id(self) -> str | None:
+        """The DAG it belongs to; None for a run of another producer."""
+        return None if isinstance(self.key, WireKey) else self.key.dag_id
+
+
+class JobUse(msgspec.Struct, frozen=True):
+    """How many runs of a job belong to one DAG; None: to none. A job may have no runs at all."""
+
+    job: tuple[str, str]
+    dag_id: str | None
+    runs: int
+    newest_us: int | None
+
+
+class DatasetUse(msgspec.Struct, frozen=True):
+    """How often the runs of one DAG wrote and read a dataset; None: runs of no DAG."""
+
+    dataset: DatasetRef
+    dag_id: str | None
+    writes: int
+    reads: int
 
 
 class VersionView(msgspec.Struct, frozen=True):
@@ -157,6 +184,8 @@ class RunQuery(msgspec.Struct, frozen=True):
     state: RunState | None = None
     since_us: int | None = None
     limit: int = 50
+    # Only those that come later in the list than the run with this (`listed_us`, `id`).
+    after: tuple[int, int] | None = None
 
 
 Direction = Literal["upstream", "downstream"]
@@ -241,6 +270,18 @@ class ProvenanceReader(Protocol):
 
     def dataset_names(self) -> list[DatasetRef]:
         """Return every dataset."""
+
+    def jobs(self, after: tuple[str, str] | None, limit: int) -> list[tuple[str, str]]:
+        """Return (namespace, name) of the jobs after one, in the order of name and namespace."""
+
+    def job_uses(self, jobs: Sequence[tuple[str, str]]) -> list[JobUse]:
+        """Return how many runs jobs have, DAG by DAG."""
+
+    def datasets(self, after: DatasetRef | None, limit: int) -> list[DatasetRef]:
+        """Return the datasets after one, in the order of name and namespace."""
+
+    def dataset_uses(self, datasets: Sequence[DatasetRef]) -> list[DatasetUse]:
+        """Return which DAGs' runs wrote and read datasets."""
 
 
 class ProvenanceWriter(Protocol):

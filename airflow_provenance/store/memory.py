@@ -24,8 +24,10 @@ from airflow_provenance.domain.run import (
 from airflow_provenance.errors import SubjectError
 from airflow_provenance.formats.dependencies import dependencies_of
 from airflow_provenance.store.base import (
+    DatasetUse,
     Edge,
     IngestReport,
+    JobUse,
     LogEntry,
     QuarantineEntry,
     ReadView,
@@ -276,14 +278,8 @@ class MemoryStore:
         return dump_facts(self)
 
     def runs(self, query: RunQuery) -> list[RunView]:
-        started = {view.id: self._started_us(view) for view, _ in self.scan_runs()}
-        views = [
-            view
-            for view, _ in self.scan_runs()
-            if _matches(view, query)
-            and (query.since_us is None or started[view.id] >= query.since_us)
-        ]
-        views.sort(key=lambda view: (started[view.id], view.id), reverse=True)
+        views = [view for view, _ in self.scan_runs() if _matches(view, query)]
+        views.sort(key=lambda view: (view.listed_us, view.id), reverse=True)
         return views[: query.limit]
 
     def runs_named(self, name: str) -> list[RunView]:
@@ -454,10 +450,41 @@ class MemoryStore:
     def dataset_names(self) -> list[DatasetRef]:
         return sorted(self._rows.datasets)
 
-    def _started_us(self, view: RunView) -> int:
-        facts = self._rows.runs[view.id].facts
-        as_of_us = 0 if facts is None else facts.as_of_us
-        return as_of_us if view.started_us is None else view.started_us
+    def jobs(self, after: tuple[str, str] | None, limit: int) -> list[tuple[str, str]]:
+        names = sorted(self._rows.jobs, key=lambda job: job[::-1])
+        return [one for one in names if after is None or one[::-1] > after[::-1]][:limit]
+
+    def job_uses(self, jobs: Sequence[tuple[str, str]]) -> list[JobUse]:
+        asked = set(jobs) & self._rows.jobs.keys()
+        found: dict[tuple[tuple[str, str], str | None], list[int]] = defaultdict(list)
+        for view, _ in self.scan_runs():
+            if view.job in asked:
+                found[view.job, view.dag_id].append(view.listed_us)
+        without = asked - {job for job, _ in found}
+        return [
+            *(JobUse(job, dag_id, len(at), max(at)) for (job, dag_id), at in found.items()),
+            *(JobUse(job, None, 0, None) for job in without),
+        ]
+
+    def datasets(self, after: DatasetRef | None, limit: int) -> list[DatasetRef]:
+        names = sorted(self._rows.datasets, key=lambda one: one[::-1])
+        return [one for one in names if after is None or one[::-1] > after[::-1]][:limit]
+
+    def dataset_uses(self, datasets: Sequence[DatasetRef]) -> list[DatasetUse]:
+        asked = set(datasets)
+        dags = {view.id: view.dag_id for view, _ in self.scan_runs()}
+        return [
+            *(
+                DatasetUse(one.dataset, dags[one.run_id], 1, 0)
+                for one in self.scan_versions()
+                if one.dataset in asked and one.run_id in dags
+            ),
+            *(
+                DatasetUse(one.dataset, dags[one.run_id], 0, 1)
+                for one in self.scan_reads()
+                if one.dataset in asked and one.run_id in dags
+            ),
+        ]
 
     def _view(self, run: StoredRun) -> RunView:
         facts = run.facts
@@ -476,13 +503,15 @@ class MemoryStore:
             facts.hostname,
             (override.state, override.at_us, override.who) if override else None,
             facts.is_final,
+            facts.as_of_us if facts.started_us is None else facts.started_us,
         )
 
 
 def _matches(view: RunView, query: RunQuery) -> bool:
-    dag_id = None if isinstance(view.key, WireKey) else view.key.dag_id
     return (
-        query.dag_id in (None, dag_id)
+        query.dag_id in (None, view.dag_id)
         and query.job in (None, view.job[1])
         and query.state in (None, view.state)
+        and (query.since_us is None or view.listed_us >= query.since_us)
+        and (query.after is None or (view.listed_us, view.id) < query.after)
     )
