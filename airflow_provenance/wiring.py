@@ -1,4 +1,4 @@
-"""The one place that builds concrete stores and drains from the settings."""
+"""The one place that builds concrete stores, drains and applications from the settings."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 from airflow_provenance import settings
 from airflow_provenance.collect.drain import Drain
 from airflow_provenance.domain.clock import SystemClock
+from airflow_provenance.errors import SettingsError
 from airflow_provenance.store.ingest import Limits
 from airflow_provenance.store.sql.engine import open_engine
 from airflow_provenance.store.sql.migrate import migrate
 from airflow_provenance.store.sql.store import SqlStore
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from airflow_provenance.store.base import ProvenanceWriter, Store
 
 _DAY_US = 86_400_000_000
@@ -50,3 +53,32 @@ def retention_horizon_us() -> int:
 def open_drain(store: ProvenanceWriter) -> Drain:
     """Return the drain of the settings' spool into a store."""
     return Drain(store, settings.spool_dir())
+
+
+def open_api(url: str | None = None, *, is_in_airflow: bool = False) -> FastAPI:
+    """Return the HTTP application; its store is opened when a request needs it.
+
+    Args:
+        url: of the store; None for ``[provenance] store``.
+        is_in_airflow: whether it is mounted in Airflow's API server, and knows Airflow's users.
+
+    Raises:
+        SettingsError: ``api_tokens`` cannot be used, or is empty where nobody else may ask.
+    """
+    from airflow_provenance.api.airflow_users import AirflowSecurity
+    from airflow_provenance.api.app import create_app
+    from airflow_provenance.api.body import BodyLimits
+    from airflow_provenance.api.tokens import TokenSecurity, parse_tokens
+
+    tokens = parse_tokens(settings.api_tokens())
+    if not (tokens or is_in_airflow):
+        raise SettingsError(
+            "nobody could use it: [provenance] api_tokens is empty; "
+            "'airflow-provenance serve --new-token NAME' makes a token"
+        )
+    known = TokenSecurity(tokens)
+    return create_app(
+        lambda: open_store(url, create=True),
+        AirflowSecurity(known) if is_in_airflow else known,
+        BodyLimits(settings.max_event_bytes(), settings.max_request_bytes()),
+    )

@@ -34,6 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
         init,
         quarantine,
         runs,
+        serve,
         trace,
     )
 
@@ -43,7 +44,19 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"airflow-provenance {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (demo, init, doctor, database, ingest, events, quarantine, runs, trace, compare):
+    for module in (
+        demo,
+        init,
+        doctor,
+        database,
+        ingest,
+        events,
+        quarantine,
+        runs,
+        trace,
+        compare,
+        serve,
+    ):
         module.register(commands)
     return parser
 
