@@ -33,7 +33,7 @@ class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: str
     scopes: list[Scope]
     namespaces: list[str] = []
-    dags: list[str] = ["*"]
+    dags: list[str] = msgspec.field(default_factory=lambda: ["*"])
 
 
 class TokenViewer:
