@@ -40,15 +40,15 @@ def client(store: Store) -> Iterator[TestClient]:
         yield one
 
 
-def ask(client: TestClient, path: str, token: str | None = "all", **more: Any) -> Any:
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
+def ask(client: TestClient, path: str, who: str | None = "all", **more: Any) -> Any:
+    headers = {"Authorization": f"Bearer {who}"} if who else {}
     return client.get(f"/api/v1/{path}", headers=headers, **more)
 
 
-def send(client: TestClient, body: object, token: str | None = "all", **headers: str) -> Any:
+def send(client: TestClient, body: object, who: str | None = "all", **headers: str) -> Any:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    if token:
-        headers["Authorization"] = f"Bearer {token}"
+    if who:
+        headers["Authorization"] = f"Bearer {who}"
     return client.post("/api/v1/lineage", content=content, headers=headers)
 
 
