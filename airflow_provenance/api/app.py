@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
 
@@ -48,6 +49,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
         (403, "Not allowed"),
         (404, "Not known, or not to be seen by you"),
         (413, "Too large"),
+        (422, "Not to be answered as it was asked"),
         (503, "The store cannot be used now"),
     )
 }
@@ -117,6 +119,7 @@ def create_app(
         app.include_router(module.router, prefix=PREFIX)
     app.add_api_route(f"{PREFIX}/openapi.json", app.openapi, include_in_schema=False)
     app.add_exception_handler(ProvenanceError, _told)
+    app.add_exception_handler(RequestValidationError, _wrong)
     app.add_exception_handler(ClientDisconnect, _gone)
     return app
 
@@ -129,6 +132,13 @@ async def _told(request: Request, error: Exception) -> JSONResponse:
             return JSONResponse({"detail": str(error)}, status, headers)
     _log.error("%s %s was not answered: %s", request.method, request.url.path, error)
     return JSONResponse({"detail": "not now: the server's log says why"}, 503)
+
+
+async def _wrong(_: Request, error: Exception) -> JSONResponse:
+    """Tell which parameters are wrong, in one line as our own errors."""
+    found = error.errors() if isinstance(error, RequestValidationError) else ()
+    told = (f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in found)
+    return JSONResponse({"detail": "; ".join(told)}, 422)
 
 
 async def _gone(_: Request, __: Exception) -> JSONResponse:

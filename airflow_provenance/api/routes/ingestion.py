@@ -12,7 +12,11 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from airflow_provenance.api.body import as_entries, read_body, split_events
-from airflow_provenance.api.datamodels.ingestion import EventVerdict, IngestionResponse
+from airflow_provenance.api.datamodels.ingestion import (
+    ErrorResponse,
+    EventVerdict,
+    IngestionResponse,
+)
 from airflow_provenance.api.parameters import CurrentViewer
 from airflow_provenance.api.security import Viewer
 from airflow_provenance.errors import AccessError
@@ -32,6 +36,9 @@ class _Peeked(msgspec.Struct):
 
 _PEEK = msgspec.json.Decoder(_Peeked)
 _EVENT = {"type": "object", "description": "a RunEvent, JobEvent or DatasetEvent of OpenLineage"}
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    422: {"model": IngestionResponse | ErrorResponse, "description": "All of it is quarantined"}
+}
 _BATCH = {"type": "array", "items": _EVENT}
 
 
@@ -39,7 +46,7 @@ def _body(schema: dict[str, Any]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-@router.post("/lineage", openapi_extra=_body({"oneOf": [_EVENT, _BATCH]}))
+@router.post("/lineage", responses=_RESPONSES, openapi_extra=_body({"oneOf": [_EVENT, _BATCH]}))
 async def post_lineage(
     request: Request, response: Response, viewer: CurrentViewer
 ) -> IngestionResponse:
@@ -56,7 +63,7 @@ async def post_lineage(
     return answer
 
 
-@router.post("/lineage/batch", openapi_extra=_body(_BATCH))
+@router.post("/lineage/batch", responses=_RESPONSES, openapi_extra=_body(_BATCH))
 async def post_lineage_batch(
     request: Request, response: Response, viewer: CurrentViewer
 ) -> IngestionResponse:

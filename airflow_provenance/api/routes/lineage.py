@@ -9,9 +9,9 @@ from fastapi import APIRouter, Query
 from airflow_provenance.api.datamodels.answers import LineageResponse
 from airflow_provenance.api.parameters import Visible
 from airflow_provenance.domain.linking import LinkRule
-from airflow_provenance.errors import RequestError
 from airflow_provenance.lineage.answers import hidden, trace_json
 from airflow_provenance.lineage.trace import Trace, trace
+from airflow_provenance.store.base import Direction
 
 router = APIRouter(tags=["lineage"])
 Subject = Annotated[str, Query(pattern=r"^[^\x00]+$", max_length=4000)]
@@ -21,7 +21,7 @@ Subject = Annotated[str, Query(pattern=r"^[^\x00]+$", max_length=4000)]
 def get_lineage(
     store: Visible,
     subject: Subject,
-    direction: str = "upstream",
+    direction: Direction = "upstream",
     depth: Annotated[int, Query(ge=0, le=1000)] = 20,
     max_nodes: Annotated[int, Query(ge=1, le=10_000)] = 1000,
 ) -> dict[str, Any]:
@@ -29,12 +29,7 @@ def get_lineage(
 
     The path goes on through nodes that you may not see; of those, only their ids are told.
     """
-    if direction == "upstream":
-        found = trace(store, subject, "upstream", depth, max_nodes)
-    elif direction == "downstream":
-        found = trace(store, subject, "downstream", depth, max_nodes)
-    else:
-        raise RequestError("direction is upstream or downstream")
+    found = trace(store, subject, direction, depth, max_nodes)
     return {**trace_json(found), "hidden": _hidden(found), "truncated": found.is_cut}
 
 
