@@ -171,6 +171,7 @@ def test_a_batch_is_the_same_as_an_array(client: TestClient) -> None:
         (b"[" + b" " * 399_998 + b"]", 200),
         (b"[" + b" " * 400_001 + b"]", 413),
     ],
+    ids=["one event", "just right", "a batch"],
 )
 def test_a_body_over_its_limit_is_413(client: TestClient, body: bytes, status: int) -> None:
     assert send(client, body).status_code == status
@@ -184,7 +185,7 @@ def test_a_body_that_unpacks_without_end_is_given_up(client: TestClient) -> None
     assert send(client, bomb, **{"Content-Encoding": "gzip"}).status_code == 413
 
 
-@pytest.mark.parametrize("packed", [b"no gzip", gzip.compress(b"[]")[:-4]])
+@pytest.mark.parametrize("packed", [b"no gzip", gzip.compress(b"[]")[:-4]], ids=["no gzip", "cut"])
 def test_a_body_that_is_not_packed_as_it_says_is_422(client: TestClient, packed: bytes) -> None:
     assert send(client, packed, **{"Content-Encoding": "gzip"}).status_code == 422
     assert send(client, b"[]", **{"Content-Encoding": "br"}).status_code == 422
