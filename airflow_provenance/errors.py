@@ -6,6 +6,10 @@
     ├── SettingsError            a setting is missing or cannot be used: change the setting
     ├── CheckError               a check of a dataset cannot work as it is: mend the check
     ├── SubjectError             a run, dataset or version was asked for that cannot be found
+    ├── RequestError             a request that cannot be answered as it was asked: ask otherwise
+    │   └── TooLargeError          its body is over a limit: send less at a time
+    ├── AuthenticationError      nobody is known by these credentials: bring a valid token
+    ├── AccessError              somebody known may not do this: ask for the right to
     ├── EventError               an event that cannot be ingested: it goes to the quarantine
     ├── EventRefusedError        an event that a backend does not take: it is set aside
     ├── FeedUnavailableError     a backend does not answer, or not to us: try again later
@@ -31,6 +35,22 @@ class CheckError(ProvenanceError):
 
 class SubjectError(ProvenanceError):
     """A run, dataset or version was asked for that the store does not know, or knows twice."""
+
+
+class RequestError(ProvenanceError):
+    """A request over HTTP that cannot be answered as it was asked."""
+
+
+class TooLargeError(RequestError):
+    """The body of a request is over a limit."""
+
+
+class AuthenticationError(ProvenanceError):
+    """Nobody is known by the credentials of a request, or it has none."""
+
+
+class AccessError(ProvenanceError):
+    """Somebody who is known may not do what was asked."""
 
 
 class EventError(ProvenanceError):

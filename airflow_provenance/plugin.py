@@ -8,6 +8,8 @@ from airflow.plugins_manager import AirflowPlugin
 from airflow.providers.openlineage import conf
 from airflow.sdk.lineage import HookLineageReader
 
+from airflow_provenance.api.lazy import LazyApp
+
 
 def _listeners() -> list[Any]:
     """Return our listeners and the official one; none while OpenLineage is turned off.
@@ -24,6 +26,12 @@ def _listeners() -> list[Any]:
     return [listener, get_openlineage_listener(), listener.after_others]
 
 
+def _open_api() -> Any:
+    from airflow_provenance import wiring
+
+    return wiring.open_api(is_in_airflow=True)
+
+
 class ProvenancePlugin(AirflowPlugin):
     """Our listener, and the hook-lineage reader that makes Airflow collect what hooks touch."""
 
@@ -31,3 +39,6 @@ class ProvenancePlugin(AirflowPlugin):
     listeners = _listeners()
     # Without a reader Airflow's collector is a no-op.
     hook_lineage_readers = [HookLineageReader]  # noqa: RUF012 - as Airflow declares it
+    fastapi_apps = [  # noqa: RUF012 - as Airflow declares it
+        {"app": LazyApp(_open_api), "url_prefix": "/provenance", "name": "airflow-provenance"}
+    ]

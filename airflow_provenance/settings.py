@@ -132,6 +132,13 @@ OPTIONS: dict[str, Option] = {
             "* */scratch/* none",
         ),
         Option(
+            "start_service",
+            "boolean",
+            "True",
+            "Whether scheduler, triggerer and DAG processor start the service on their host, as a "
+            "child process, where none runs.",
+        ),
+        Option(
             "hash_key",
             "string",
             "",
@@ -147,6 +154,21 @@ OPTIONS: dict[str, Option] = {
             "types: marquez, datahub, openlineage, file, console.",
             '{"marquez": {"type": "marquez", "url": "https://marquez.example.com"}}',
             is_sensitive=True,
+        ),
+        Option(
+            "api_tokens",
+            "string",
+            "[]",
+            "JSON list of who may use the HTTP interface: name, sha256 of the token, scopes (read, "
+            "ingest, admin), namespaces for ingest, dags for read. `serve --new-token` writes one.",
+            '[{"name": "spark", "sha256": "...", "scopes": ["ingest"], "namespaces": ["spark"]}]',
+            is_sensitive=True,
+        ),
+        Option(
+            "max_request_bytes",
+            "integer",
+            str(64 * 1024 * 1024),
+            "Largest body of a request that sends events, unpacked.",
         ),
     )
 }
@@ -213,11 +235,12 @@ def redact_patterns() -> tuple[re.Pattern[str], ...]:
 
 def keep_values() -> bool:
     """[provenance] keep_values: whether values of data may leave."""
-    value = _text("keep_values")
-    plain = value.strip().lower()
-    if plain not in _TRUE | _FALSE:
-        raise _refusal("keep_values", value, "give True or False")
-    return plain in _TRUE
+    return _boolean("keep_values")
+
+
+def start_service() -> bool:
+    """[provenance] start_service: whether Airflow's jobs start the service where none runs."""
+    return _boolean("start_service")
 
 
 def granularity() -> Policy:
@@ -247,6 +270,16 @@ def feeds() -> list[FeedConfig]:
         ) from None  # the error holds the whole text
     except (ValueError, RecursionError) as error:
         raise SettingsError(f"[{SECTION}] feeds: {error} (or {variable})") from error
+
+
+def api_tokens() -> str:
+    """[provenance] api_tokens: who may use the HTTP interface, as JSON; `api.tokens` reads it."""
+    return _text("api_tokens")
+
+
+def max_request_bytes() -> int:
+    """[provenance] max_request_bytes: the largest body of a request that sends events."""
+    return _whole_number("max_request_bytes")
 
 
 def namespace() -> str:
@@ -338,6 +371,14 @@ def _parsed(path: Path) -> configparser.RawConfigParser:
     except (configparser.Error, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} cannot be read: {error}".replace("\n", " ")) from error
     return parser
+
+
+def _boolean(name: str) -> bool:
+    value = _text(name)
+    plain = value.strip().lower()
+    if plain not in _TRUE | _FALSE:
+        raise _refusal(name, value, "give True or False")
+    return plain in _TRUE
 
 
 def _seconds(name: str) -> float:

@@ -1,4 +1,4 @@
-"""The one place that builds concrete stores, drains and feeds from the settings."""
+"""The one place that builds concrete stores, drains, feeds and applications from the settings."""
 
 from __future__ import annotations
 
@@ -6,20 +6,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_provenance import settings
-from airflow_provenance.collect.drain import Drain
+from airflow_provenance.collect.drain import BATCH_BYTES, Drain
 from airflow_provenance.domain.clock import SystemClock
+from airflow_provenance.errors import SettingsError
 from airflow_provenance.store.ingest import Limits
 from airflow_provenance.store.sql.engine import open_engine
 from airflow_provenance.store.sql.migrate import migrate
 from airflow_provenance.store.sql.store import SqlStore
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from airflow_provenance.collect.feeds.base import Feed, Route
     from airflow_provenance.collect.forward import Forwarder
+    from airflow_provenance.collect.reconcile import Reconciler
     from airflow_provenance.domain.feed import FeedConfig
     from airflow_provenance.store.base import ProvenanceWriter, Store
 
 _DAY_US = 86_400_000_000
+# The service must be able to end within 2 s, and ends between batches.
+SERVICE_BATCH_BYTES = 1024 * 1024
 
 
 def open_store(url: str | None = None, *, create: bool = False) -> Store:
@@ -51,9 +57,17 @@ def retention_horizon_us() -> int:
     return max(SystemClock().now_us() - settings.raw_retention_days() * _DAY_US, 0)
 
 
-def open_drain(store: ProvenanceWriter) -> Drain:
+def open_reconciler(store: Store, *, grace_seconds: float = 60.0) -> Reconciler:
+    """Return what compares a store with Airflow's own record, and repairs it."""
+    # Here: a service without this role need not load what it reads by.
+    from airflow_provenance.collect.reconcile import Reconciler
+
+    return Reconciler(store, settings.namespace(), SystemClock(), int(grace_seconds * 1e6))
+
+
+def open_drain(store: ProvenanceWriter, batch_bytes: int = BATCH_BYTES) -> Drain:
     """Return the drain of the settings' spool into a store."""
-    return Drain(store, settings.spool_dir())
+    return Drain(store, settings.spool_dir(), batch_bytes=batch_bytes)
 
 
 def open_feeds() -> list[Route]:
@@ -102,3 +116,32 @@ def open_forwarder(store: Store) -> Forwarder:
     from airflow_provenance.collect.forward import Forwarder
 
     return Forwarder(store, open_feeds())
+
+
+def open_api(url: str | None = None, *, is_in_airflow: bool = False) -> FastAPI:
+    """Return the HTTP application; its store is opened when a request needs it.
+
+    Args:
+        url: of the store; None for ``[provenance] store``.
+        is_in_airflow: whether it is mounted in Airflow's API server, and knows Airflow's users.
+
+    Raises:
+        SettingsError: ``api_tokens`` cannot be used, or is empty where nobody else may ask.
+    """
+    from airflow_provenance.api.airflow_users import AirflowSecurity
+    from airflow_provenance.api.app import create_app
+    from airflow_provenance.api.body import BodyLimits
+    from airflow_provenance.api.tokens import TokenSecurity, parse_tokens
+
+    tokens = parse_tokens(settings.api_tokens())
+    if not (tokens or is_in_airflow):
+        raise SettingsError(
+            "nobody could use it: [provenance] api_tokens is empty; "
+            "'airflow-provenance serve --new-token NAME' makes a token"
+        )
+    known = TokenSecurity(tokens)
+    return create_app(
+        lambda: open_store(url, create=True),
+        AirflowSecurity(known) if is_in_airflow else known,
+        BodyLimits(settings.max_event_bytes(), settings.max_request_bytes()),
+    )

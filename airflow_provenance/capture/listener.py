@@ -3,6 +3,7 @@
 ===================  ==========================  ================================================
 process              hook                        what is noted
 ===================  ==========================  ================================================
+scheduler, others    starting, stopping          nothing: the service starts and ends with them
 task                 running                     who runs, since when, where, why, its manifest;
                                                  afterwards, what was asked for beside it
 task                 success, failed, skipped    how and when it ended, content of files, tables
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 from airflow.listeners import hookimpl
 
-from airflow_provenance.capture import note_lines, task_notes
+from airflow_provenance.capture import note_lines, service_child, task_notes
 from airflow_provenance.capture.instances import is_orm
 from airflow_provenance.emit import failure, notes
 from airflow_provenance.errors import SettingsError
@@ -50,6 +51,20 @@ def _harmless(hook: Callable[_P, None]) -> Callable[_P, None]:
             failure.report("report this to airflow-provenance, a note was lost", error)
 
     return guarded
+
+
+@hookimpl(tryfirst=True)
+@_harmless
+def on_starting(component: Any) -> None:
+    """Start the service on this host, if a job of Airflow's begins and none runs."""
+    service_child.start(component)
+
+
+@hookimpl(tryfirst=True)
+@_harmless
+def before_stopping(component: Any) -> None:
+    """Let the service that this job started end with it."""
+    service_child.stop(component)
 
 
 @hookimpl(tryfirst=True)

@@ -26,6 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
     # Imported here, so that `airflow_provenance.cli` stays cheap to import for Airflow.
     from airflow_provenance.cli import (
         compare,
+        coverage,
         database,
         demo,
         doctor,
@@ -35,6 +36,8 @@ def build_parser() -> argparse.ArgumentParser:
         init,
         quarantine,
         runs,
+        serve,
+        service,
         trace,
     )
 
@@ -45,17 +48,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"airflow-provenance {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for module in (
-        demo,
-        init,
-        doctor,
-        database,
-        ingest,
-        events,
-        feeds,
-        quarantine,
-        runs,
-        trace,
-        compare,
+        *(demo, init, doctor, database, service, ingest, events, feeds),
+        *(quarantine, runs, trace, compare, coverage, serve),
     ):
         module.register(commands)
     return parser

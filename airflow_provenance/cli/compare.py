@@ -9,11 +9,11 @@ from airflow_provenance import wiring
 from airflow_provenance.cli.output import (
     add_common,
     duration_text,
-    run_json,
     run_name,
     say,
     say_json,
 )
+from airflow_provenance.lineage.answers import run_json
 from airflow_provenance.lineage.compare import Comparison, DataDifference, Difference, compare
 from airflow_provenance.lineage.subject import find_run
 

@@ -9,6 +9,7 @@ from airflow_provenance import wiring
 from airflow_provenance.cli.output import add_common, count, say_json, say_table
 from airflow_provenance.domain.clock import format_time
 from airflow_provenance.domain.identity import format_event_id
+from airflow_provenance.lineage.answers import entry_json
 from airflow_provenance.lineage.subject import find_run
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def _run(options: argparse.Namespace) -> int:
     finally:
         store.close()
     if options.json:
-        say_json([_json(entry) for entry in entries])
+        say_json([entry_json(entry) for entry in entries])
     else:
         say_table(
             ["SEQ", "TIME", "KIND", "TYPE", "RUN", "EVENT ID"],
@@ -91,15 +92,3 @@ def _pages(store: Store, options: argparse.Namespace, run_id: int | None) -> Ite
         yield from page
         after = page[-1].seq
         left = None if left is None else left - len(page)
-
-
-def _json(entry: LogEntry) -> dict[str, Any]:
-    return {
-        "seq": entry.seq,
-        "event_id": format_event_id(entry.id),
-        "time": format_time(entry.event_us),
-        "received_at": format_time(entry.received_us),
-        "kind": entry.kind,
-        "event_type": entry.event_type,
-        "run": entry.run_id,
-    }

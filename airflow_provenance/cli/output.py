@@ -6,12 +6,11 @@ import argparse
 import json
 import re
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from airflow_provenance.domain.clock import format_time
-from airflow_provenance.domain.identity import DagRunKey, TaskRunKey, key_list
+from airflow_provenance.domain.identity import TaskRunKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -84,45 +83,6 @@ def run_name(run: RunView) -> str:
     mapped = f"[{run.key.map_index}]" if run.key.map_index >= 0 else ""
     attempt = f" try {run.key.try_number}" if run.key.try_number != 1 else ""
     return f"{run.job[1]}{mapped}{attempt}"
-
-
-def run_json(run: RunView) -> dict[str, Any]:
-    """Return a run as JSON."""
-    override = run.override
-    return {
-        "id": run.id,
-        "key": key_list(run.key),
-        "job": {"namespace": run.job[0], "name": run.job[1]},
-        "run_uuid": run.run_uuid,
-        "airflow_run_id": run.key.run_id if isinstance(run.key, TaskRunKey | DagRunKey) else None,
-        "state": run.state.name,
-        "execution_state": run.execution_state.name,
-        "started_at": format_time(run.started_us),
-        "ended_at": format_time(run.ended_us),
-        "duration_seconds": None
-        if run.started_us is None or run.ended_us is None
-        else (run.ended_us - run.started_us) / 1e6,
-        "hostname": run.hostname,
-        "override": None
-        if override is None
-        else {"state": override[0].name, "at": format_time(override[1]), "who": override[2]},
-    }
-
-
-def version_json(version: VersionView) -> dict[str, Any]:
-    """Return a dataset version as JSON."""
-    return {
-        "id": version.id,
-        "dataset": {"namespace": version.dataset.namespace, "name": version.dataset.name},
-        "partition": version.partition,
-        "writer_run": version.run_id,
-        "content_id": version.content_id,
-        "status": version.status.name,
-        "replaces": version.replaces,
-        "ended_at": format_time(version.ended_us),
-        "first_seen_at": format_time(version.first_seen_us),
-        "verified": version.verified,
-    }
 
 
 def version_name(version: VersionView) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from airflow_provenance import wiring
@@ -10,23 +9,20 @@ from airflow_provenance.cli.output import (
     add_common,
     count,
     duration_text,
-    run_json,
     run_name,
     say,
     say_json,
     say_table,
-    version_json,
 )
 from airflow_provenance.domain.clock import format_time, parse_time
-from airflow_provenance.domain.run import RunState, succession
+from airflow_provenance.domain.run import RunState
 from airflow_provenance.errors import EventError, SettingsError
+from airflow_provenance.lineage.answers import describe_run, record_json, run_json
 from airflow_provenance.lineage.subject import find_run
 from airflow_provenance.store.base import RunQuery
 
 if TYPE_CHECKING:
     import argparse
-
-    from airflow_provenance.store.base import ProvenanceReader, RunView
 
 
 def register(commands: Any) -> None:
@@ -56,9 +52,10 @@ def _list(options: argparse.Namespace) -> int:
     )
     store = wiring.open_store(options.store)
     runs = store.runs(query)
+    docs = store.run_docs([run.id for run in runs]) if options.json else {}
     store.close()
     if options.json:
-        say_json([run_json(run) for run in runs])
+        say_json([{**run_json(run), **record_json(docs[run.id])} for run in runs])
     elif not runs and query != RunQuery(limit=options.limit):
         say("No such runs. Without options, 'airflow-provenance runs' lists all.")
     elif not runs:
@@ -104,61 +101,6 @@ def _show(options: argparse.Namespace) -> int:
     return 0
 
 
-def describe_run(
-    store: ProvenanceReader, run: RunView, *, with_facets: bool = False
-) -> dict[str, Any]:
-    """Return all that is known of a run, as JSON: process, data versions, tries, error."""
-    doc = store.run_doc(run.id)
-    links: dict[int, list[int]] = {}
-    for edge in store.trace([run.id], "upstream", 1):
-        links.setdefault(edge.via, []).append(edge.src)
-    read = store.versions_by_id({one for ids in links.values() for one in ids})
-    facets = {name: json.loads(facet[2]) for name, facet in doc.run_facets.items()}
-    job_facets = {name: json.loads(facet[2]) for name, facet in doc.job_facets.items()}
-    error = facets.get("errorMessage") or {}
-    answer = {
-        **run_json(run),
-        "scheduled_at": format_time(doc.noted_scheduled_us),
-        "queued_at": format_time(doc.noted_queued_us),
-        "inputs": [
-            {
-                "dataset": {"namespace": one.dataset.namespace, "name": one.dataset.name},
-                "partition": one.partition,
-                "named_version": one.named,
-                "verified": one.verified,
-                "rule": one.rule.name.lower(),
-                "versions": [
-                    version_json(read[number]) for number in sorted(links.get(one.id, []))
-                ],
-            }
-            for one in store.reads_of_run(run.id)
-        ],
-        "outputs": [version_json(version) for version in store.versions_of_run(run.id)],
-        "tries": _tries(store, run),
-        "children": [run_json(child) for child in store.children(run.id)],
-        "error": error.get("message"),
-        "facet_names": {"run": sorted(facets), "job": sorted(job_facets)},
-    }
-    if with_facets:
-        answer["facets"] = {"run": facets, "job": job_facets}
-    return answer
-
-
-def _tries(store: ProvenanceReader, run: RunView) -> list[dict[str, Any]]:
-    """Return every try of the same task instance, and what became of each."""
-    tries = {getattr(one.key, "try_number", 1): one for one in store.siblings(run.id)}
-    became = succession([(number, one.state, one.is_final) for number, one in tries.items()])
-    return [
-        {
-            "id": one.id,
-            "try_number": number,
-            "state": one.state.name,
-            "followed_by": became[number][1] if number in became else None,
-        }
-        for number, one in sorted(tries.items())
-    ]
-
-
 def _say_run(answer: dict[str, Any], *, with_facets: bool) -> None:
     job = answer["job"]
     say(f"Run {answer['id']}: {job['name']} ({job['namespace']})")
@@ -177,6 +119,7 @@ def _say_run(answer: dict[str, Any], *, with_facets: bool) -> None:
         ("ended", answer["ended_at"]),
         ("took", None if took is None else f"{took:.2f}s"),
         ("host", answer["hostname"]),
+        ("synthesised", ", ".join(answer["synthesised"]) or None),
         ("error", answer["error"]),
     ]
     for name, value in rows:

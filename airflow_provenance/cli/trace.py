@@ -9,15 +9,14 @@ from airflow_provenance.cli.output import (
     add_common,
     count,
     duration_text,
-    run_json,
     run_name,
     say,
     say_json,
-    version_json,
     version_name,
 )
 from airflow_provenance.domain.clock import format_time
 from airflow_provenance.domain.linking import LinkRule
+from airflow_provenance.lineage.answers import trace_json
 from airflow_provenance.lineage.trace import Trace, trace
 
 if TYPE_CHECKING:
@@ -57,20 +56,6 @@ def _run(options: argparse.Namespace) -> int:
         for line in trace_lines(answer):
             say(line)
     return 0
-
-
-def trace_json(answer: Trace) -> dict[str, Any]:
-    """Return a trace as JSON: nodes by kind, edges along the data."""
-    return {
-        "direction": answer.direction,
-        "roots": answer.roots,
-        "runs": [run_json(answer.runs[one]) for one in sorted(answer.runs)],
-        "versions": [version_json(answer.versions[one]) for one in sorted(answer.versions)],
-        "edges": [
-            {"src": edge.src, "dst": edge.dst, "rule": edge.rule.name.lower()}
-            for edge in sorted(answer.edges, key=lambda one: (one.dst, one.src, one.via))
-        ],
-    }
 
 
 def trace_lines(answer: Trace) -> Iterator[str]:

@@ -65,8 +65,15 @@ class Drain:
             return []
         return sorted(self._spool_dir.glob(f"*{SUFFIX}"))
 
-    def run_once(self, progress: Callable[[IngestReport], None] | None = None) -> IngestReport:
+    def run_once(
+        self,
+        progress: Callable[[IngestReport], None] | None = None,
+        *,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> IngestReport:
         """Ingest all that is spooled now; return what became of it.
+
+        Between two batches `should_stop` may end it; the rest is read the next time.
 
         A file that cannot be read is told in one line and left as it is.
 
@@ -80,6 +87,8 @@ class Drain:
                     total.add(report)
                     if progress is not None:
                         progress(total)
+                    if should_stop():
+                        return total
             except FileNotFoundError:
                 continue  # another drainer finished it
             except OSError as error:

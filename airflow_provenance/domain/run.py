@@ -23,6 +23,14 @@ from airflow_provenance.domain.identity import (
     WireKey,
     key_digest,
 )
+from airflow_provenance.domain.synthesised import (
+    Told,
+    merge_told,
+    overriding,
+    synthesised_facts,
+    told_number,
+    told_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -128,6 +136,8 @@ class RunDoc(msgspec.Struct, array_like=True):
     # New members go to the end: documents in a store are arrays.
     noted_scheduled_us: int | None = None
     noted_queued_us: int | None = None
+    # What Airflow's own record said; see `domain.synthesised`.
+    synthesised: Told = {}
 
 
 def io_slot(dataset: DatasetRef, partition: str | None) -> str:
@@ -199,6 +209,7 @@ def merge(into: RunDoc, other: RunDoc) -> None:
         into.terminal is None or into.terminal[:3] < other.terminal[:3]
     ):
         into.terminal = other.terminal
+    merge_told(into.synthesised, other.synthesised)
     merge_facets(into.run_facets, other.run_facets)
     merge_facets(into.job_facets, other.job_facets)
     _merge_io(into.inputs, other.inputs)
@@ -313,6 +324,29 @@ def _version_status(execution: RunState, state: RunState) -> VersionStatus | Non
     return VersionStatus.SUSPECT if state.is_done else VersionStatus.OPEN
 
 
+def _state(doc: RunDoc, recorded: RunState) -> tuple[RunState, Override | None, bool]:
+    """Return the state, the change by hand that was last, and whether that makes the state."""
+    winner, override, by_hand = doc.terminal, None, False
+    state = RunState(winner[3]) if winner else recorded
+    if doc.override is not None:
+        at_us, _, code, who = doc.override
+        override = Override(RunState(code), at_us, who)
+        by_hand = winner is None or at_us >= winner[0]
+        state = override.state if by_hand else state
+    if changed := overriding(doc, state):
+        override = Override(RunState(changed[1]), changed[0], None)
+        state, by_hand = override.state, True
+    return state, override, by_hand
+
+
+def synthesised(doc: RunDoc) -> list[str]:
+    """Return which facts of a run only Airflow's own record tells."""
+    if not doc.synthesised:
+        return []
+    real = msgspec.structs.replace(doc, synthesised={})
+    return synthesised_facts(doc, _state(real, RunState.RUNNING)[0])
+
+
 def derive_facts(key: RunKey, own: RunDoc, absorbed: list[RunDoc]) -> RunFacts:
     """Return the facts of a run.
 
@@ -323,21 +357,20 @@ def derive_facts(key: RunKey, own: RunDoc, absorbed: list[RunDoc]) -> RunFacts:
             the event of a change by hand; given only where there is no doubt whose they are.
     """
     doc = merged([own, *absorbed]) if absorbed else own
+    recorded = RunState(told_number(doc, "state") or 0)
     executed = own.terminal or doc.terminal
-    execution = RunState(executed[3]) if executed else RunState.RUNNING
-    winner, override = doc.terminal, None
-    state = RunState(winner[3]) if winner else RunState.RUNNING
-    if doc.override is not None:
-        at_us, _, code, who = doc.override
-        override = Override(RunState(code), at_us, who)
-        if winner is None or at_us >= winner[0]:
-            state = override.state
-    by_hand = override is not None and (winner is None or override.at_us >= winner[0])
-    ended_us = _first_of(doc.noted_end_us, doc.first_end_us)
+    execution = RunState(executed[3]) if executed else recorded
+    winner = doc.terminal
+    state, override, by_hand = _state(doc, recorded)
+    ended_us = _first_of(told_number(doc, "ended_at"), doc.noted_end_us, doc.first_end_us)
     if ended_us is None and override is not None and override.state.is_done:
         ended_us = override.at_us
-    started_us = _first_of(doc.noted_start_us, doc.first_start_us)
-    as_of_us = _first_of(started_us, doc.first_event_us, doc.first_note_us, 0)
+    # Airflow's database says when the try was taken up; the task's process, which is told of
+    # another time, when its own work began: from then on it can have read something.
+    recorded_start_us = told_number(doc, "started_at")
+    began_us = _first_of(doc.noted_start_us, recorded_start_us, doc.first_start_us)
+    started_us = _first_of(recorded_start_us, began_us)
+    as_of_us = _first_of(began_us, doc.first_event_us, doc.first_note_us, 0)
     parent = parent_of(key, doc)
     consumed = doc.consumed[2] if doc.consumed else []
     return RunFacts(
@@ -349,7 +382,7 @@ def derive_facts(key: RunKey, own: RunDoc, absorbed: list[RunDoc]) -> RunFacts:
         started_us=started_us,
         ended_us=ended_us,
         as_of_us=as_of_us or 0,
-        hostname=doc.hostname[2] if doc.hostname else None,
+        hostname=doc.hostname[2] if doc.hostname else told_text(doc, "hostname"),
         parent=parent,
         flow=_flow(key, parent),
         override=override,

@@ -47,6 +47,7 @@ class DagRunNote(msgspec.Struct, frozen=True):
     started_at_us: int | None = None
     ended_at_us: int | None = None
     queued_at_us: int | None = None
+    synthesised: bool = False
 
 
 class TaskRunNote(msgspec.Struct, frozen=True):
@@ -65,6 +66,7 @@ class TaskRunNote(msgspec.Struct, frozen=True):
     hostname: str | None = None
     scheduled_at_us: int | None = None
     queued_at_us: int | None = None
+    synthesised: bool = False  # no hook saw it: Airflow's own record says so
 
 
 class StateOverrideNote(msgspec.Struct, frozen=True):
@@ -79,6 +81,7 @@ class StateOverrideNote(msgspec.Struct, frozen=True):
     task_id: str | None = None
     map_index: int = -1
     try_number: int | None = None
+    synthesised: bool = False
 
 
 Note = DagRunNote | TaskRunNote | StateOverrideNote
@@ -102,6 +105,7 @@ class _Wire(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     state: NoteState | None = None
     hostname: str | None = None
     who: str | None = None
+    synthesised: bool = False
 
 
 _DECODER = msgspec.json.Decoder(_Wire)
@@ -144,6 +148,7 @@ def decode_note(payload: bytes) -> Note:
             started_at_us=started_at_us,
             ended_at_us=ended_at_us,
             queued_at_us=queued_at_us,
+            synthesised=wire.synthesised,
         )
     if wire.task_id is None or wire.map_index is None or wire.try_number is None:
         raise _refusal("a task_run note needs taskId, mapIndex and tryNumber")
@@ -161,6 +166,7 @@ def decode_note(payload: bytes) -> Note:
         hostname=wire.hostname,
         scheduled_at_us=_optional_time(wire.scheduled_at),
         queued_at_us=queued_at_us,
+        synthesised=wire.synthesised,
     )
 
 
@@ -193,6 +199,7 @@ def _state_override(wire: _Wire, at_us: int) -> StateOverrideNote:
         task_id=wire.task_id,
         map_index=-1 if wire.map_index is None else wire.map_index,
         try_number=wire.try_number if wire.task_id is not None else None,
+        synthesised=wire.synthesised,
     )
 
 

@@ -23,12 +23,14 @@ from airflow_provenance.domain.identity import (
     event_id,
 )
 from airflow_provenance.domain.run import Facet, Facets, Io, RunDoc, RunState, io_slot
+from airflow_provenance.domain.synthesised import BEGAN, OVERRIDE
 from airflow_provenance.errors import EventError
 from airflow_provenance.formats import facets as our_facets
 from airflow_provenance.formats.dependencies import DependencySet, split_manifest
 from airflow_provenance.formats.facets import standard
 from airflow_provenance.formats.notes import (
     DagRunNote,
+    Note,
     NoteState,
     SmallNumber,
     StateOverrideNote,
@@ -510,7 +512,9 @@ def _read_note(raw: bytes) -> Entry:
         )
     doc = RunDoc(note.namespace, key.job_name, first_note_us=note.at_us)
     state = RunState[note.state] if note.state else None
-    if isinstance(note, StateOverrideNote):
+    if note.synthesised:
+        doc.synthesised = {name: (*at, value) for name, value in _told(note).items()}
+    elif isinstance(note, StateOverrideNote):
         who = _text(note.who, "who of a note") if note.who else None
         doc.override = (*at, RunState[note.state], who)
     else:
@@ -525,3 +529,21 @@ def _read_note(raw: bytes) -> Entry:
         if hostname:
             doc.hostname = (*at, _text(hostname, "hostname"))
     return Entry(identity, note.at_us, "note", raw, key=key, doc=doc, job=(note.namespace, doc.job))
+
+
+def _told(note: Note) -> dict[str, int | str]:
+    """Return what a note tells of Airflow's own record, by the names of `domain.synthesised`."""
+    state = RunState[note.state] if note.state else RunState.RUNNING
+    if isinstance(note, StateOverrideNote):
+        return {OVERRIDE: int(state)}
+    hostname = None if isinstance(note, DagRunNote) else note.hostname
+    told: dict[str, int | str | None] = {
+        "state": int(state) if state.is_done else None,
+        BEGAN: note.at_us if note.state == "RUNNING" else None,
+        "started_at": note.started_at_us,
+        "ended_at": note.ended_at_us,
+        "scheduled_at": getattr(note, "scheduled_at_us", None),
+        "queued_at": note.queued_at_us,
+        "hostname": _text(hostname, "hostname") if hostname else None,
+    }
+    return {name: value for name, value in told.items() if value is not None}

@@ -27,6 +27,7 @@ class Trace(msgspec.Struct):
         roots: the nodes that the subject means.
         runs, versions: every node by id.
         edges: along the data, from ``src`` to ``dst``, whichever way was walked.
+        is_cut: whether there is more than was asked for.
     """
 
     direction: Direction
@@ -34,6 +35,7 @@ class Trace(msgspec.Struct):
     runs: dict[int, RunView]
     versions: dict[int, VersionView]
     edges: list[Edge]
+    is_cut: bool = False
 
     def edges_beside(self) -> dict[int, list[Edge]]:
         """Return for each node the edges that lead on, in the direction of the walk."""
@@ -45,7 +47,11 @@ class Trace(msgspec.Struct):
 
 
 def trace(
-    store: ProvenanceReader, subject: str, direction: Direction, depth: int | None = None
+    store: ProvenanceReader,
+    subject: str,
+    direction: Direction,
+    depth: int | None = None,
+    max_nodes: int | None = None,
 ) -> Trace:
     """Walk from a subject.
 
@@ -54,12 +60,45 @@ def trace(
         subject: see `lineage.subject`.
         direction: against the data (``upstream``) or along it (``downstream``).
         depth: how many steps; a run and a dataset version are each one. None for all.
+        max_nodes: after so many no further ones are looked at. None for all.
 
     Raises:
         SubjectError: the subject is unknown or ambiguous.
     """
     roots = resolve_subject(store, subject, direction)
-    edges = store.trace(roots, direction, depth)
+    is_cut = False
+    if max_nodes is None:
+        edges = store.trace(roots, direction, depth)
+    else:
+        roots, is_cut = roots[:max_nodes], len(roots) > max_nodes
+        edges, is_more = _walk(store, roots, direction, depth, max_nodes)
+        is_cut = is_cut or is_more
     nodes = {*roots, *(edge.src for edge in edges), *(edge.dst for edge in edges)}
     runs = store.runs_by_id(nodes)
-    return Trace(direction, roots, runs, store.versions_by_id(nodes - runs.keys()), edges)
+    versions = store.versions_by_id(nodes - runs.keys())
+    return Trace(direction, roots, runs, versions, edges, is_cut)
+
+
+def _walk(
+    store: ProvenanceReader,
+    roots: list[int],
+    direction: Direction,
+    depth: int | None,
+    max_nodes: int,
+) -> tuple[list[Edge], bool]:
+    """Return the edges among the first nodes that are reached, and whether there are more."""
+    seen, frontier, found, step = set(roots), roots, list[Edge](), 0
+    while frontier and (depth is None or step < depth):
+        step += 1
+        following: list[int] = []
+        edges = store.trace(frontier, direction, 1)
+        for edge in sorted(edges, key=lambda one: (one.dst, one.src, one.via)):
+            end = edge.src if direction == "upstream" else edge.dst
+            if end not in seen:
+                if len(seen) == max_nodes:
+                    return found, True
+                seen.add(end)
+                following.append(end)
+            found.append(edge)
+        frontier = following
+    return found, bool(frontier and store.trace(frontier, direction, 1))

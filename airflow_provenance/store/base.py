@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
-from airflow_provenance.domain.identity import DatasetRef, RunKey
+from airflow_provenance.domain.identity import DatasetRef, RunKey, WireKey
 from airflow_provenance.domain.linking import LinkRule
 from airflow_provenance.domain.run import RunDoc, RunFacts, RunState, VersionStatus
 from airflow_provenance.formats.spool_line import Kind
@@ -78,6 +78,9 @@ class IngestReport(msgspec.Struct):
     warnings: list[str] = []
     # Another drainer read the same lines first: nothing of the batch was written.
     overtaken: bool = False
+    # Of one batch, for who answers entry by entry: the bytes that were new, and what was refused.
+    accepted: list[bytes] = []
+    refused: list[Rejected] = []
 
     @property
     def refused_again(self) -> int:
@@ -108,6 +111,30 @@ class RunView(msgspec.Struct, frozen=True):
     hostname: str | None
     override: tuple[RunState, int, str | None] | None
     is_final: bool
+    listed_us: int = 0  # what lists are ordered by: its start, else the first that is known of it
+
+    @property
+    def dag_id(self) -> str | None:
+        """The DAG it belongs to; None for a run of another producer."""
+        return None if isinstance(self.key, WireKey) else self.key.dag_id
+
+
+class JobUse(msgspec.Struct, frozen=True):
+    """How many runs of a job belong to one DAG; None: to none. A job may have no runs at all."""
+
+    job: tuple[str, str]
+    dag_id: str | None
+    runs: int
+    newest_us: int | None
+
+
+class DatasetUse(msgspec.Struct, frozen=True):
+    """How often the runs of one DAG wrote and read a dataset; None: runs of no DAG."""
+
+    dataset: DatasetRef
+    dag_id: str | None
+    writes: int
+    reads: int
 
 
 class VersionView(msgspec.Struct, frozen=True):
@@ -158,6 +185,8 @@ class RunQuery(msgspec.Struct, frozen=True):
     state: RunState | None = None
     since_us: int | None = None
     limit: int = 50
+    # Only those that come later in the list than the run with this (`listed_us`, `id`).
+    after: tuple[int, int] | None = None
 
 
 Direction = Literal["upstream", "downstream"]
@@ -180,6 +209,12 @@ class ProvenanceReader(Protocol):
 
     def runs_by_id(self, ids: Iterable[int]) -> dict[int, RunView]:
         """Return runs by node id; ids that are no runs are left out."""
+
+    def runs_by_key(self, keys: Iterable[RunKey]) -> dict[RunKey, RunView]:
+        """Return runs by key; keys of no run are left out. All keys are of one kind."""
+
+    def run_docs(self, ids: Iterable[int]) -> dict[int, RunDoc]:
+        """Return all that was said of each of these runs; ids that are no runs are left out."""
 
     def versions_by_id(self, ids: Iterable[int]) -> dict[int, VersionView]:
         """Return versions by node id; ids that are no versions are left out."""
@@ -249,6 +284,18 @@ class ProvenanceReader(Protocol):
     def dataset_names(self) -> list[DatasetRef]:
         """Return every dataset."""
 
+    def jobs(self, after: tuple[str, str] | None, limit: int) -> list[tuple[str, str]]:
+        """Return (namespace, name) of the jobs after one, in the order of name and namespace."""
+
+    def job_uses(self, jobs: Sequence[tuple[str, str]]) -> list[JobUse]:
+        """Return how many runs jobs have, DAG by DAG."""
+
+    def datasets(self, after: DatasetRef | None, limit: int) -> list[DatasetRef]:
+        """Return the datasets after one, in the order of name and namespace."""
+
+    def dataset_uses(self, datasets: Sequence[DatasetRef]) -> list[DatasetUse]:
+        """Return which DAGs' runs wrote and read datasets."""
+
 
 class ProvenanceWriter(Protocol):
     """Takes what was received."""
@@ -277,6 +324,25 @@ class ProvenanceWriter(Protocol):
 
     def forget_spool(self, file: str) -> None:
         """Forget the offset of a spool file that is gone."""
+
+    def acquire_lease(
+        self, name: str, holder: str, duration_us: int, *, now_us: int | None = None
+    ) -> bool:
+        """Take or renew the right to do something alone; return whether `holder` has it now.
+
+        Time is the database server's where there is one, so hosts whose clocks differ agree. A
+        lease that ends later than `duration_us` from now was taken before the clock was set back:
+        it counts as ended, or a dead holder would keep it for as long as the clock went back.
+        """
+
+    def release_lease(self, name: str, holder: str) -> None:
+        """Give a lease up, if `holder` has it."""
+
+    def mark(self, name: str) -> int | None:
+        """Return how far something has come, in microseconds, if that was kept."""
+
+    def set_mark(self, name: str, us: int) -> None:
+        """Keep how far something has come."""
 
     def release(self, quarantine_ids: Sequence[int]) -> None:
         """Take entries out of the quarantine, after a replay."""
@@ -311,3 +377,8 @@ class StoredRun(msgspec.Struct):
     facts: RunFacts | None = None
     absorbed_by: int | None = None
     is_new: bool = False
+
+
+def is_held(holder: str, expires_us: int, asker: str, now_us: int, duration_us: int) -> bool:
+    """Whether a lease is another's; see `ProvenanceWriter.acquire_lease`."""
+    return holder != asker and now_us < expires_us <= now_us + duration_us

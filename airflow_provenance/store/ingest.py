@@ -109,8 +109,10 @@ def ingest_batch(
         return IngestReport(overtaken=True)
     report = IngestReport(received=parsed.received)
     entries, too_late = _set_apart(ledger, parsed.entries, source, report)
-    report.quarantined = ledger.add_quarantine([*parsed.rejected, *too_late], received_us)
+    report.refused = [*parsed.rejected, *too_late]
+    report.quarantined = ledger.add_quarantine(report.refused, received_us)
     report.ingested = len(entries)
+    report.accepted = [entry.raw for entry in entries]
     if not entries:
         return report
     report.warnings = [

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from airflow_provenance.domain.clock import SystemClock
 from airflow_provenance.domain.identity import DatasetRef, TaskRunKey, WireKey, key_digest
 from airflow_provenance.domain.linking import LinkRule, Version
 from airflow_provenance.domain.run import (
@@ -24,8 +25,10 @@ from airflow_provenance.domain.run import (
 from airflow_provenance.errors import SubjectError
 from airflow_provenance.formats.dependencies import dependencies_of
 from airflow_provenance.store.base import (
+    DatasetUse,
     Edge,
     IngestReport,
+    JobUse,
     LogEntry,
     QuarantineEntry,
     ReadView,
@@ -35,6 +38,7 @@ from airflow_provenance.store.base import (
     SpoolOffset,
     StoredRun,
     VersionView,
+    is_held,
 )
 from airflow_provenance.store.dump import dump_facts
 from airflow_provenance.store.ingest import Limits, ingest_batch, parse_batch
@@ -44,6 +48,7 @@ from airflow_provenance.store.memory_outbox import MemoryOutbox
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+    from airflow_provenance.domain.identity import RunKey
     from airflow_provenance.formats.spool_line import Kind
     from airflow_provenance.store.base import Direction
 
@@ -235,6 +240,8 @@ class MemoryStore(MemoryOutbox):
     def __init__(self, limits: Limits | None = None) -> None:
         super().__init__()
         self._rows = MemoryLedger()
+        self._leases: dict[str, tuple[str, int]] = {}
+        self._marks: dict[str, int] = {}
         self._limits = limits or Limits()
 
     def ingest(
@@ -253,6 +260,26 @@ class MemoryStore(MemoryOutbox):
 
     def spool_offset(self, file: str) -> int:
         return self._rows.offsets.get(file, 0)
+
+    def acquire_lease(
+        self, name: str, holder: str, duration_us: int, *, now_us: int | None = None
+    ) -> bool:
+        now_us = SystemClock().now_us() if now_us is None else now_us
+        lease = self._leases.get(name)
+        if lease and is_held(*lease, holder, now_us, duration_us):
+            return False
+        self._leases[name] = (holder, now_us + duration_us)
+        return True
+
+    def release_lease(self, name: str, holder: str) -> None:
+        if self._leases.get(name, ("",))[0] == holder:
+            del self._leases[name]
+
+    def mark(self, name: str) -> int | None:
+        return self._marks.get(name)
+
+    def set_mark(self, name: str, us: int) -> None:
+        self._marks[name] = us
 
     def forget_spool(self, file: str) -> None:
         self._rows.offsets.pop(file, None)
@@ -279,14 +306,8 @@ class MemoryStore(MemoryOutbox):
         return dump_facts(self)
 
     def runs(self, query: RunQuery) -> list[RunView]:
-        started = {view.id: self._started_us(view) for view, _ in self.scan_runs()}
-        views = [
-            view
-            for view, _ in self.scan_runs()
-            if _matches(view, query)
-            and (query.since_us is None or started[view.id] >= query.since_us)
-        ]
-        views.sort(key=lambda view: (started[view.id], view.id), reverse=True)
+        views = [view for view, _ in self.scan_runs() if _matches(view, query)]
+        views.sort(key=lambda view: (view.listed_us, view.id), reverse=True)
         return views[: query.limit]
 
     def runs_named(self, name: str) -> list[RunView]:
@@ -313,6 +334,13 @@ class MemoryStore(MemoryOutbox):
     def runs_by_id(self, ids: Iterable[int]) -> dict[int, RunView]:
         rows = self._rows.runs
         return {one: self._view(rows[one]) for one in ids if one in rows and rows[one].facts}
+
+    def runs_by_key(self, keys: Iterable[RunKey]) -> dict[RunKey, RunView]:
+        ids = [self._rows.digests.get(key_digest(key), 0) for key in keys]
+        return {view.key: view for view in self.runs_by_id(ids).values()}
+
+    def run_docs(self, ids: Iterable[int]) -> dict[int, RunDoc]:
+        return {one: self.run_doc(one) for one in ids if one in self._rows.runs}
 
     def versions_by_id(self, ids: Iterable[int]) -> dict[int, VersionView]:
         wanted = set(ids)
@@ -468,10 +496,41 @@ class MemoryStore(MemoryOutbox):
     def dataset_names(self) -> list[DatasetRef]:
         return sorted(self._rows.datasets)
 
-    def _started_us(self, view: RunView) -> int:
-        facts = self._rows.runs[view.id].facts
-        as_of_us = 0 if facts is None else facts.as_of_us
-        return as_of_us if view.started_us is None else view.started_us
+    def jobs(self, after: tuple[str, str] | None, limit: int) -> list[tuple[str, str]]:
+        names = sorted(self._rows.jobs, key=lambda job: job[::-1])
+        return [one for one in names if after is None or one[::-1] > after[::-1]][:limit]
+
+    def job_uses(self, jobs: Sequence[tuple[str, str]]) -> list[JobUse]:
+        asked = set(jobs) & self._rows.jobs.keys()
+        found: dict[tuple[tuple[str, str], str | None], list[int]] = defaultdict(list)
+        for view, _ in self.scan_runs():
+            if view.job in asked:
+                found[view.job, view.dag_id].append(view.listed_us)
+        without = asked - {job for job, _ in found}
+        return [
+            *(JobUse(job, dag_id, len(at), max(at)) for (job, dag_id), at in found.items()),
+            *(JobUse(job, None, 0, None) for job in without),
+        ]
+
+    def datasets(self, after: DatasetRef | None, limit: int) -> list[DatasetRef]:
+        names = sorted(self._rows.datasets, key=lambda one: one[::-1])
+        return [one for one in names if after is None or one[::-1] > after[::-1]][:limit]
+
+    def dataset_uses(self, datasets: Sequence[DatasetRef]) -> list[DatasetUse]:
+        asked = set(datasets)
+        dags = {view.id: view.dag_id for view, _ in self.scan_runs()}
+        return [
+            *(
+                DatasetUse(one.dataset, dags[one.run_id], 1, 0)
+                for one in self.scan_versions()
+                if one.dataset in asked and one.run_id in dags
+            ),
+            *(
+                DatasetUse(one.dataset, dags[one.run_id], 0, 1)
+                for one in self.scan_reads()
+                if one.dataset in asked and one.run_id in dags
+            ),
+        ]
 
     def _view(self, run: StoredRun) -> RunView:
         facts = run.facts
@@ -490,13 +549,15 @@ class MemoryStore(MemoryOutbox):
             facts.hostname,
             (override.state, override.at_us, override.who) if override else None,
             facts.is_final,
+            facts.as_of_us if facts.started_us is None else facts.started_us,
         )
 
 
 def _matches(view: RunView, query: RunQuery) -> bool:
-    dag_id = None if isinstance(view.key, WireKey) else view.key.dag_id
     return (
-        query.dag_id in (None, dag_id)
+        query.dag_id in (None, view.dag_id)
         and query.job in (None, view.job[1])
         and query.state in (None, view.state)
+        and (query.since_us is None or view.listed_us >= query.since_us)
+        and (query.after is None or (view.listed_us, view.id) < query.after)
     )

@@ -507,6 +507,8 @@ class _Teller:
             said["who"] = "scheduler"
         if self.chance(0.05):
             del said["state"]
+        if self.chance(0.25):
+            said["synthesised"] = True
         return said
 
     def task_note(self, one: _Try, times: tuple[int, int]) -> None:
@@ -518,6 +520,8 @@ class _Teller:
         state = self.rng.choice(("COMPLETE", "FAIL", *_STATES))
         said = {"state": state, "who": self.rng.choice(("ana", "ben"))}
         at = ended + self.rng.choice((-3, 0, 1, 4))
+        if self.chance(0.25):
+            said["synthesised"] = True
         self.note("state_override", one, at, said, of_task=not of_dag_run)
 
     def lone_note(self) -> None:

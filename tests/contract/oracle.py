@@ -118,6 +118,11 @@ class Entry:
         return not self.is_event and self.body["kind"] == "state_override"
 
     @property
+    def is_synthesised(self) -> bool:
+        """Whether no hook saw it: Airflow's own record says so."""
+        return not self.is_event and self.body.get("synthesised", False)
+
+    @property
     def wire_key(self) -> WireKey:
         job = self.body["job"]
         return WireKey(job["namespace"], job["name"], self.body["run"]["runId"].lower())
@@ -277,7 +282,7 @@ class Flow(NamedTuple):
 
 def _terminal(entry: Entry) -> Terminal | None:
     """Terminals: a COMPLETE, FAIL or ABORT event, or a note of a run that is not running."""
-    if entry.is_override:
+    if entry.is_override or entry.is_synthesised:
         return None
     noted = entry.noted.get("state")
     has_ended = noted is not None and noted != "RUNNING"
@@ -326,26 +331,55 @@ class Run:
         return latest.wire_key.run_uuid if latest else None
 
     def _noted_times(self, field: str) -> list[int]:
-        values = [entry.noted.get(field) for entry in self.entries if not entry.is_override]
+        values = [entry.noted.get(field) for entry in self.said if not entry.is_override]
         return [parse_time(value) for value in values if value is not None]
+
+    @property
+    def said(self) -> list[Entry]:
+        """What events and hooks said."""
+        return [entry for entry in self.entries if not entry.is_synthesised]
+
+    def _recorded(self, field: str) -> Any:
+        """What Airflow's own record says, as it was read last by somebody who asked for it."""
+        asked = [
+            entry.body[field]
+            for entry in self.entries
+            if entry.is_synthesised
+            and not entry.is_override
+            and entry.body.get(field) not in (None, "RUNNING" if field == "state" else None)
+        ]
+        return asked[-1] if asked else None
+
+    def _recorded_times(self, field: str) -> list[int]:
+        recorded = self._recorded(field)
+        return [] if recorded is None else [parse_time(recorded)]
 
     @cached_property
     def started_at(self) -> int | None:
         starts = [event.at for event in self.events if event.event_type == "START"]
-        return min(self._noted_times("startedAt") or starts, default=None)
+        noted = self._recorded_times("startedAt") or self._noted_times("startedAt")
+        return min(noted or starts, default=None)
+
+    @property
+    def began_at(self) -> int | None:
+        """When its work began, as the task's own process was told."""
+        starts = [event.at for event in self.events if event.event_type == "START"]
+        noted = self._noted_times("startedAt") or self._recorded_times("startedAt")
+        return min(noted or starts, default=None)
 
     @cached_property
     def ended_at(self) -> int | None:
         ends = [terminal.at for terminal in self.terminals]
-        ended = min(self._noted_times("endedAt") or ends, default=None)
+        noted = self._recorded_times("endedAt") or self._noted_times("endedAt")
+        ended = min(noted or ends, default=None)
         if ended is None and self.override and self.override.body["state"] != "RUNNING":
             return self.override.at
         return ended
 
     @property
     def as_of(self) -> int:
-        if self.started_at is not None:
-            return self.started_at
+        if self.began_at is not None:
+            return self.began_at
         return min(entry.at for entry in self.events or self.entries)
 
     @property
@@ -356,22 +390,46 @@ class Run:
     def winner(self) -> Terminal | None:
         return max(self.terminals, default=None)
 
-    @property
+    @cached_property
     def override(self) -> Entry | None:
-        return _latest(entry for entry in self.entries if entry.is_override)
+        """The last change by hand; one that only the record tells, where it says another state."""
+        told = self._told_override
+        recorded = _latest(
+            entry for entry in self.entries if entry.is_override and entry.is_synthesised
+        )
+        if (
+            recorded
+            and recorded.body["state"] != self._told_state
+            and (told is None or recorded.at > told.at)
+        ):
+            return recorded
+        return told
+
+    @property
+    def _told_override(self) -> Entry | None:
+        return _latest(entry for entry in self.said if entry.is_override)
+
+    @property
+    def _told_state(self) -> str:
+        told = self._told_override
+        if told and (self.winner is None or told.at >= self.winner.at):
+            return told.body["state"]
+        return self.winner.state if self.winner else self._recorded("state") or "RUNNING"
 
     @property
     def is_overridden(self) -> bool:
         """Whether the override makes the state: it was made when or after the run ended."""
         if self.override is None:
             return False
+        if self.override.is_synthesised:
+            return True
         return self.winner is None or self.override.at >= self.winner.at
 
     @cached_property
     def state(self) -> str:
         if self.override and self.is_overridden:
             return self.override.body["state"]
-        return self.winner.state if self.winner else "RUNNING"
+        return self._told_state
 
     @cached_property
     def execution_state(self) -> str:
@@ -380,17 +438,20 @@ class Run:
             terminals = [terminal for entry in entries if (terminal := _terminal(entry))]
             if terminals:
                 return max(terminals).state
-        return "RUNNING"
+        return self._recorded("state") or "RUNNING"
 
     @property
     def hostname(self) -> str | None:
         # A DAG run has no host: a note of one cannot name any.
         named = [
             entry
-            for entry in self.entries
+            for entry in self.said
             if entry.noted.get("hostname") is not None and entry.body.get("kind") != "dag_run"
         ]
-        return named[-1].noted["hostname"] if named else None
+        if named:
+            return named[-1].noted["hostname"]
+        is_task = isinstance(self.key, TaskRunKey)
+        return self._recorded("hostname") if is_task else None
 
     @cached_property
     def emitting_task(self) -> TaskRunKey | None:
@@ -783,7 +844,8 @@ def _dump_run(run: Run, retry_of: Tries, superseded_by: Tries) -> Json:
         and {
             "state": override.body["state"],
             "at": override.at,
-            "who": override.body.get("who"),
+            # The record does not tell who.
+            "who": None if override.is_synthesised else override.body.get("who"),
         },
         "retry_of": _dump_key(retry_of.get(run.key)) if is_task else None,
         "superseded_by": _dump_key(superseded_by.get(run.key)) if is_task else None,

@@ -1133,3 +1133,39 @@ def test_reports_of_batches_add_up(store: Store) -> None:
 
     assert (total.received, total.ingested, total.repeated, total.quarantined) == (5, 3, 1, 1)
     assert len(total.warnings) == 2
+
+
+# ---- Leases and marks ----------------------------------------------------------------------------
+
+
+def test_of_two_holders_one_has_a_lease_until_it_ends_or_is_given_up(store: Any) -> None:
+    assert store.acquire_lease("forward", "a", 30, now_us=1_000)
+    assert not store.acquire_lease("forward", "b", 30, now_us=1_010)
+    assert store.acquire_lease("forward", "a", 30, now_us=1_020)  # renewed
+    assert not store.acquire_lease("forward", "b", 30, now_us=1_049)
+    assert store.acquire_lease("reconcile", "b", 30, now_us=1_049)  # another lease
+    assert store.acquire_lease("forward", "b", 30, now_us=1_050)  # it has ended
+    assert not store.acquire_lease("forward", "a", 30, now_us=1_051)
+    store.release_lease("forward", "a")  # not its own any more
+    assert not store.acquire_lease("forward", "a", 30, now_us=1_052)
+    store.release_lease("forward", "b")
+    assert store.acquire_lease("forward", "a", 30, now_us=1_053)
+
+
+def test_a_lease_of_a_dead_holder_ends_though_the_clock_was_set_back(store: Any) -> None:
+    assert store.acquire_lease("forward", "a", 30, now_us=9_000)
+
+    assert store.acquire_lease("forward", "b", 30, now_us=1_000)
+    assert not store.acquire_lease("forward", "a", 30, now_us=1_001)
+
+
+def test_a_lease_goes_by_the_stores_own_clock(store: Any) -> None:
+    assert store.acquire_lease("forward", "a", 60_000_000)
+    assert not store.acquire_lease("forward", "b", 60_000_000)
+
+
+def test_a_mark_is_kept_until_it_is_set_anew(store: Any) -> None:
+    assert store.mark("reconciled") is None
+    store.set_mark("reconciled", 5)
+    store.set_mark("reconciled", 7)
+    assert store.mark("reconciled") == 7

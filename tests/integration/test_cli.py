@@ -166,9 +166,9 @@ VERSION_KEYS = {
     *("id", "dataset", "partition", "writer_run", "content_id", "status", "replaces"),
     *("ended_at", "first_seen_at", "verified"),
 }
-TOLD_KEYS = RUN_KEYS | {
+LISTED_KEYS = RUN_KEYS | {"scheduled_at", "queued_at", "synthesised"}
+TOLD_KEYS = LISTED_KEYS | {
     *("inputs", "outputs", "tries", "children", "error", "facet_names"),
-    *("scheduled_at", "queued_at"),
 }
 COMPARE_KEYS = {
     *("differs", "left", "right", "manifest_hashes", "manifest", "dependencies"),
@@ -180,9 +180,9 @@ QUERIES: dict[str, set[str]] = {
     "events": ENTRY_KEYS,
     "events --run 1": ENTRY_KEYS,
     "quarantine list": set(),
-    "runs": RUN_KEYS,
-    "runs --dag etl": RUN_KEYS,
-    "runs --job weekly --state COMPLETE --since 2026-01-01T00:00:00Z": RUN_KEYS,
+    "runs": LISTED_KEYS,
+    "runs --dag etl": LISTED_KEYS,
+    "runs --job weekly --state COMPLETE --since 2026-01-01T00:00:00Z": LISTED_KEYS,
     "run 1": TOLD_KEYS,
     "run 1 --facets": TOLD_KEYS | {"facets"},
     "compare 1 2": COMPARE_KEYS,

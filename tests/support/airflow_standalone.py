@@ -272,6 +272,8 @@ def _environment(home: Path, port: int, database_url: str) -> dict[str, str]:
         "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "2",
         "OPENLINEAGE__TRANSPORT": json.dumps(TRANSPORT),
         "OPENLINEAGE__NAMESPACE": "flights",
+        # A test says when the spool is drained, unless the service is what it tests.
+        "PROVENANCE__START_SERVICE": "False",
         "PROVENANCE__SPOOL_DIR": str(home / "spool"),
     }
     return {

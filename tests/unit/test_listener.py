@@ -320,6 +320,7 @@ def test_the_hooks_are_named_as_airflow_calls_them_and_come_first() -> None:
     assert set(hooks) == {
         *(f"on_task_instance_{end}" for end in ("running", "success", "skipped", "failed")),
         *(f"on_dag_run_{end}" for end in ("running", "success", "failed")),
+        *("on_starting", "before_stopping"),
     }
     for hook in hooks.values():
         assert all(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 VERSION_TABLE = "airflow_provenance_version"
 # Oldest to newest, as in `migrations.versions` (a test compares): opening a store must not import
 # Alembic, which takes longer than most answers.
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 HEAD = REVISIONS[-1]
 
 

@@ -18,7 +18,9 @@ from airflow_provenance.domain.run import RunDoc, RunState, VersionStatus, merge
 from airflow_provenance.errors import SubjectError
 from airflow_provenance.formats.dependencies import dependencies_of
 from airflow_provenance.store.base import (
+    DatasetUse,
     Edge,
+    JobUse,
     LogEntry,
     QuarantineEntry,
     ReadView,
@@ -41,7 +43,8 @@ if TYPE_CHECKING:
 _RUN = (
     "SELECT r.id, r.kind, j.namespace, j.name, r.run_uuid, r.dag_run, r.task_id, r.map_index, "
     "r.try_number, r.state, r.execution_state, r.started_us, r.ended_us, r.hostname, "
-    "r.override_state, r.override_us, r.override_who, r.is_final "
+    "r.override_state, r.override_us, r.override_who, r.is_final, "
+    "coalesce(r.started_us, r.as_of_us) "
     "FROM run r JOIN job j ON j.id = r.job_id "
 )
 _VERSION = (
@@ -58,6 +61,7 @@ _ENTRY = (
     "SELECT e.seq, e.event_id, e.event_us, e.received_us, e.kind, e.event_type, e.run_id, e.job_id "
     "FROM event e "
 )
+_PARAMETERS = 500  # of one statement
 
 
 class SqlReader:
@@ -85,6 +89,9 @@ class SqlReader:
         if query.since_us is not None:
             where.append("coalesce(r.started_us, r.as_of_us) >= ?")
             values.append(query.since_us)
+        if query.after is not None:
+            where.append("(coalesce(r.started_us, r.as_of_us), r.id) < (?, ?)")
+            values += query.after
         order = "ORDER BY coalesce(r.started_us, r.as_of_us) DESC, r.id DESC LIMIT ?"
         return self._runs(f"WHERE {' AND '.join(where)} {order}", [*values, query.limit])
 
@@ -134,6 +141,33 @@ class SqlReader:
             where = f"WHERE r.id {bulk.among(wanted)} AND r.absorbed_by IS NULL"
             rows = bulk.fetch(_RUN + where)
             return {row[0]: _run_view(row) for row in rows}
+
+    def runs_by_key(self, keys: Iterable[RunKey]) -> dict[RunKey, RunView]:
+        found = {}
+        with reading(self._engine) as bulk:
+            digests = [key_digest(key) for key in keys]
+            for start in range(0, len(digests), _PARAMETERS):
+                some = digests[start : start + _PARAMETERS]
+                places = ", ".join("?" * len(some))
+                where = f"WHERE r.key IN ({places}) AND r.absorbed_by IS NULL"
+                found.update({row[0]: _run_view(row) for row in bulk.fetch(_RUN + where, some)})
+        return {view.key: view for view in found.values()}
+
+    def run_docs(self, ids: Iterable[int]) -> dict[int, RunDoc]:
+        wanted = list(ids)
+        if not wanted:
+            return {}
+        docs: dict[int, list[RunDoc]] = {}
+        with reading(self._engine) as bulk:
+            among = bulk.among(wanted)
+            rows = bulk.fetch(
+                "SELECT COALESCE(r.absorbed_by, r.id), d.body FROM run r "
+                "JOIN run_doc d ON d.run_id = r.id "
+                f"WHERE r.id {among} OR r.absorbed_by {among} ORDER BY r.absorbed_by IS NOT NULL"
+            )
+        for number, body in rows:
+            docs.setdefault(number, []).append(codec.unpack_run(body)[1])
+        return {number: merged(those) for number, those in docs.items()}
 
     def versions_by_id(self, ids: Iterable[int]) -> dict[int, VersionView]:
         with reading(self._engine) as bulk:
@@ -321,8 +355,71 @@ class SqlReader:
             rows = bulk.fetch("SELECT namespace, name FROM dataset")
             return sorted(DatasetRef(row[0], row[1]) for row in rows)
 
+    def jobs(self, after: tuple[str, str] | None, limit: int) -> list[tuple[str, str]]:
+        return [(row[0], row[1]) for row in self._names("job", after, limit)]
+
+    def datasets(self, after: DatasetRef | None, limit: int) -> list[DatasetRef]:
+        return [DatasetRef(row[0], row[1]) for row in self._names("dataset", after, limit)]
+
+    def _names(self, table: str, after: tuple[str, str] | None, limit: int) -> list[Any]:
+        where = "WHERE (name, namespace) > (?, ?) " if after is not None else ""
+        values = [] if after is None else [after[1], after[0]]
+        with reading(self._engine) as bulk:
+            return bulk.fetch(
+                f"SELECT namespace, name FROM {table} {where}ORDER BY name, namespace LIMIT ?",
+                [*values, limit],
+            )
+
+    def job_uses(self, jobs: Sequence[tuple[str, str]]) -> list[JobUse]:
+        sql = (
+            "SELECT j.namespace, j.name, r.kind, j.name, r.task_id, count(r.id), "
+            "max(coalesce(r.started_us, r.as_of_us)) FROM asked a "
+            "JOIN job j ON j.name = a.name AND j.namespace = a.namespace "
+            "LEFT JOIN run r ON r.job_id = j.id AND r.absorbed_by IS NULL "
+            "GROUP BY j.namespace, j.name, r.kind, r.task_id"
+        )
+        return [
+            JobUse((row[0], row[1]), _dag_id(*row[2:5]), row[5], row[6])
+            for row in self._asked(sql, jobs)
+        ]
+
+    def dataset_uses(self, datasets: Sequence[DatasetRef]) -> list[DatasetUse]:
+        sql = " UNION ALL ".join(
+            "SELECT d.namespace, d.name, r.kind, j.name, r.task_id, "
+            f"{counts} FROM asked a "
+            "JOIN dataset d ON d.name = a.name AND d.namespace = a.namespace "
+            f"JOIN {table} u ON u.dataset_id = d.id JOIN run r ON r.id = u.run_id "
+            "JOIN job j ON j.id = r.job_id GROUP BY d.namespace, d.name, r.kind, j.name, r.task_id"
+            for table, counts in (
+                ("dataset_version", "count(*) AS writes, 0 AS reads"),
+                ("run_input", "0, count(*)"),
+            )
+        )
+        return [
+            DatasetUse(DatasetRef(row[0], row[1]), _dag_id(*row[2:5]), row[5], row[6])
+            for row in self._asked(sql, datasets)
+        ]
+
+    def _asked(self, sql: str, names: Sequence[tuple[str, str]]) -> list[Any]:
+        """Return the rows of a query on the names that are asked for, a hundred at a time."""
+        rows = []
+        with reading(self._engine) as bulk:
+            for start in range(0, len(names), 100):
+                some = names[start : start + 100]
+                places = ", ".join(["(CAST(? AS text), CAST(? AS text))"] * len(some))
+                asked = f"WITH asked(namespace, name) AS (VALUES {places}) "
+                rows += bulk.fetch(asked + sql, [one for pair in some for one in pair])
+        return rows
+
     def dump_facts(self) -> dict[str, Any]:
         return dump_facts(self)
+
+
+def _dag_id(kind: int | None, job: str, task_id: str | None) -> str | None:
+    """Return the DAG of runs of a job: see `tables.run`."""
+    if kind == 0 and task_id is not None:
+        return job[: -len(task_id) - 1]
+    return job if kind == 1 else None
 
 
 def _trace_steps(bulk: Bulk, nodes: Sequence[int], here: str, there: str, depth: int) -> list[Edge]:
@@ -364,7 +461,8 @@ def _uuid_bytes(text: str) -> bytes | None:
 
 def _run_view(row: Any) -> RunView:
     (number, kind, namespace, name, uuid, dag_run, task_id, map_index, try_number, state,
-     execution, started_us, ended_us, hostname, o_state, o_us, o_who, is_final) = row  # fmt: skip
+     execution, started_us, ended_us, hostname, o_state, o_us, o_who, is_final,
+     listed_us) = row  # fmt: skip
     key: RunKey
     if kind == 0:
         dag_id = name[: -len(task_id) - 1]
@@ -385,6 +483,7 @@ def _run_view(row: Any) -> RunView:
         hostname,
         None if o_state is None else (RunState(o_state), o_us, o_who),
         bool(is_final),
+        listed_us,
     )
 
 

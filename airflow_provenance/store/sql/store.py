@@ -6,7 +6,9 @@ import contextlib
 import gc
 from typing import TYPE_CHECKING
 
+from airflow_provenance.domain.clock import SystemClock
 from airflow_provenance.domain.identity import event_id
+from airflow_provenance.store.base import is_held
 from airflow_provenance.store.ingest import Limits, ingest_batch, parse_batch
 from airflow_provenance.store.sql import migrate
 from airflow_provenance.store.sql.engine import open_engine, reading, writing
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from airflow_provenance.formats.spool_line import Kind
     from airflow_provenance.store.base import IngestReport, Rejected, SpoolOffset
+    from airflow_provenance.store.sql.bulk import Bulk
 
 
 class SqlStore(SqlOutbox, SqlReader):
@@ -70,6 +73,37 @@ class SqlStore(SqlOutbox, SqlReader):
     def forget_spool(self, file: str) -> None:
         with writing(self._engine) as bulk:
             bulk.execute("DELETE FROM spool_offset WHERE file = ?", [(file,)])
+
+    def acquire_lease(
+        self, name: str, holder: str, duration_us: int, *, now_us: int | None = None
+    ) -> bool:
+        with writing(self._engine) as bulk:
+            now_us = self._now_us(bulk) if now_us is None else now_us
+            rows = bulk.fetch("SELECT holder, expires_us FROM lease WHERE name = ?", (name,))
+            if rows and is_held(rows[0][0], rows[0][1], holder, now_us, duration_us):
+                return False
+            row = (name, holder, now_us + duration_us)
+            bulk.upsert("lease", "name, holder, expires_us", [row])
+        return True
+
+    def _now_us(self, bulk: Bulk) -> int:
+        if self._engine.dialect.name == "sqlite":  # all its processes are on one host
+            return SystemClock().now_us()
+        micros = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+        return int(bulk.fetch(micros)[0][0])
+
+    def release_lease(self, name: str, holder: str) -> None:
+        with writing(self._engine) as bulk:
+            bulk.execute("DELETE FROM lease WHERE name = ? AND holder = ?", [(name, holder)])
+
+    def mark(self, name: str) -> int | None:
+        with reading(self._engine) as bulk:
+            rows = bulk.fetch("SELECT value FROM counter WHERE name = ?", (f"mark:{name}",))
+        return int(rows[0][0]) if rows else None
+
+    def set_mark(self, name: str, us: int) -> None:
+        with writing(self._engine) as bulk:
+            bulk.upsert("counter", "name, value", [(f"mark:{name}", us)])
 
     def release(self, quarantine_ids: Sequence[int]) -> None:
         with writing(self._engine) as bulk:

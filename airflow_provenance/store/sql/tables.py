@@ -269,3 +269,11 @@ dead_letter = sa.Table(
     sa.Column("at_us", sa.BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
+
+lease = sa.Table(
+    "lease",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("expires_us", sa.BigInteger, nullable=False),
+)

@@ -1,0 +1,121 @@
+"""``POST /lineage`` and ``/lineage/batch``, as OpenLineage's own API names them.
+
+What arrives here goes to the store exactly as what is drained: the same bytes are the same event.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from airflow_provenance.api.body import as_entries, read_body, split_events
+from airflow_provenance.api.datamodels.ingestion import (
+    ErrorResponse,
+    EventVerdict,
+    IngestionResponse,
+)
+from airflow_provenance.api.parameters import CurrentViewer
+from airflow_provenance.api.security import Viewer
+from airflow_provenance.errors import AccessError
+from airflow_provenance.store.base import IngestReport, ProvenanceWriter, Rejected
+
+router = APIRouter(tags=["OpenLineage"])
+
+
+class _Named(msgspec.Struct):
+    namespace: str
+
+
+class _Peeked(msgspec.Struct):
+    job: _Named | None = None
+    dataset: _Named | None = None
+
+
+_PEEK = msgspec.json.Decoder(_Peeked)
+_EVENT = {"type": "object", "description": "a RunEvent, JobEvent or DatasetEvent of OpenLineage"}
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    422: {"model": IngestionResponse | ErrorResponse, "description": "All of it is quarantined"}
+}
+_BATCH = {"type": "array", "items": _EVENT}
+
+
+def _body(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+@router.post("/lineage", responses=_RESPONSES, openapi_extra=_body({"oneOf": [_EVENT, _BATCH]}))
+async def post_lineage(
+    request: Request, response: Response, viewer: CurrentViewer
+) -> IngestionResponse:
+    """Take in one event, or an array of them, and tell what became of each.
+
+    The good part of a batch is kept; the rest is in the quarantine. 422 when all of it is.
+    """
+    if not viewer.can_ingest:
+        raise AccessError("your token lacks the scope ingest")
+    body = await read_body(request, request.app.state.limits)
+    answer = await run_in_threadpool(_ingest, request, viewer, body)
+    if answer.quarantined and answer.quarantined == answer.received:
+        response.status_code = 422
+    return answer
+
+
+@router.post("/lineage/batch", responses=_RESPONSES, openapi_extra=_body(_BATCH))
+async def post_lineage_batch(
+    request: Request, response: Response, viewer: CurrentViewer
+) -> IngestionResponse:
+    """Take in an array of events: the same as `/lineage`."""
+    return await post_lineage(request, response, viewer)
+
+
+def _ingest(request: Request, viewer: Viewer, body: bytes) -> IngestionResponse:
+    source = f"http:{viewer.name}"
+    raws, unread = split_events(body, source)
+    good = [raw for raw in raws if _is_allowed(viewer, raw)]
+    # What does not say whose it is cannot be held against the namespaces: nor is it an event.
+    message = "neither job nor dataset has a namespace"
+    nobodys = set(raws) - set(good)
+    unread += [Rejected("E", raw, "invalid_event", message, source) for raw in nobodys]
+    store: ProvenanceWriter = request.app.state.stores.get()
+    now_us = request.app.state.clock.now_us()
+    report = store.ingest(as_entries(good), received_us=now_us, source=source, rejected=unread)
+    return _answer(raws or [one.raw for one in unread], report)
+
+
+def _is_allowed(viewer: Viewer, raw: bytes) -> bool:
+    """Whether an event says whose it is; `AccessError` if its sender may not say so."""
+    try:
+        peeked = _PEEK.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    named = [one.namespace for one in (peeked.job, peeked.dataset) if one is not None]
+    for namespace in named:
+        if not viewer.may_ingest(namespace):
+            raise AccessError(
+                f"your token is not for the namespace {namespace[:100]!a}: nothing was taken in"
+            )
+    return bool(named)
+
+
+def _answer(raws: list[bytes], report: IngestReport) -> IngestionResponse:
+    refused = {one.raw: one for one in report.refused}
+    new = set(report.accepted)
+    verdicts = []
+    for index, raw in enumerate(raws):
+        if raw in refused:
+            why = refused[raw]
+            verdict = EventVerdict(
+                index=index, verdict="quarantined", reason=why.reason, message=why.message
+            )
+        else:
+            verdict = EventVerdict(index=index, verdict="accepted" if raw in new else "repeated")
+            new.discard(raw)
+        verdicts.append(verdict)
+    counts = {
+        name: sum(1 for one in verdicts if one.verdict == name)
+        for name in ("accepted", "repeated", "quarantined")
+    }
+    return IngestionResponse(received=len(raws), events=verdicts, **counts)

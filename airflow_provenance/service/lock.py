@@ -1,0 +1,49 @@
+"""One service per host: a ``flock`` on a file in the spool's folder.
+
+The kernel lets go of it when the service dies, however it dies, so nothing has to be tidied up.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAME = "service.lock"
+# As the spool's: the service and tasks may be different users of one group.
+_FILE_MODE, _DIRECTORY_MODE = 0o660, 0o770
+
+
+class HostLock:
+    """The right to be this host's service."""
+
+    def __init__(self, spool_dir: Path) -> None:
+        self.path = spool_dir / NAME
+        self._fd = -1
+
+    def take(self) -> bool:
+        """Take the lock if it is free. Raises `OSError` where the folder cannot be used."""
+        self.path.parent.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
+        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(fd)
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                return False
+            raise
+        if os.fstat(fd).st_nlink == 0:  # removed between the opening and the lock
+            os.close(fd)
+            return False
+        self._fd = fd
+        return True
+
+    def release(self) -> None:
+        """Let the next one lead."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

@@ -1,0 +1,153 @@
+"""A role, again and again: back-off after a failure, one line for each, and what health shows."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from airflow_provenance import wiring
+from airflow_provenance.errors import ProvenanceError
+
+if TYPE_CHECKING:
+    from airflow_provenance.service.roles import Role, Step
+    from airflow_provenance.store.base import Store
+
+_log = logging.getLogger(__name__)
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
+# A step that takes longer is taken for stuck: batches are small, and every request has a timeout.
+STUCK_SECONDS = 300.0
+# A leader that hangs is followed after this; one that works has renewed thrice by then.
+LEASE_SECONDS = 45.0
+_LEASE_PAUSE_SECONDS = 5.0
+
+
+class Loop:
+    """One role in a thread.
+
+    Args:
+        role: what is done.
+        store_url: where; None for the setting's.
+        holder: who holds the lease, for a role that runs once across hosts.
+        stop: set when the service is to end; a step ends at the next point where it may.
+    """
+
+    def __init__(
+        self, role: Role, store_url: str | None, holder: str, stop: threading.Event
+    ) -> None:
+        self.role = role
+        self.counts: Counter[str] = Counter()
+        self.gauges: dict[str, float] = {}
+        self.busy_seconds = 0.0
+        self.steps = 0
+        self.errors = 0
+        self.last_error_at: float | None = None
+        self.failure: str | None = "it has not begun yet"
+        self.is_leader = not role.once_across_hosts
+        self._store_url, self._holder, self._stop = store_url, holder, stop
+        self._step_began: float | None = None
+        self._lease_until = 0.0
+        self._store: Store | None = None
+        self._step: Step | None = None
+        self._pause = FIRST_PAUSE_SECONDS
+        self._thread = threading.Thread(target=self._run, name=role.name, daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def join(self, seconds: float) -> bool:
+        """Wait for the end; return whether it came."""
+        self._thread.join(max(seconds, 0.0))
+        return not self._thread.is_alive()
+
+    @property
+    def problem(self) -> str | None:
+        """Why the role does not do its work, if it does not."""
+        began = self._step_began
+        if began is not None and time.monotonic() - began > STUCK_SECONDS:
+            return f"stuck for {time.monotonic() - began:.0f} s"
+        if not self._thread.is_alive():
+            return "it has ended"
+        return self.failure
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._stop.wait(self._once())
+        self._close()
+
+    def _once(self) -> float:
+        """Do one step; return how long to wait for the next."""
+        began = self._step_began = time.monotonic()
+        try:
+            step = self._opened()
+            if not self._may_lead():
+                self.failure = None
+                return _LEASE_PAUSE_SECONDS
+            was_busy = step(self._should_stop, self)
+        except Exception as error:  # noqa: BLE001 - a service goes on, whatever it is
+            return self._failed(error)
+        else:
+            if self.failure is not None and self.errors:
+                _log.info("works again", extra={"role": self.role.name})
+            self.failure, self._pause = None, FIRST_PAUSE_SECONDS
+            return self.role.busy_pause_seconds if was_busy else self.role.idle_pause_seconds
+        finally:
+            self._step_began = None
+            self.steps += 1
+            self.busy_seconds += time.monotonic() - began
+
+    def _opened(self) -> Step:
+        if self._store is None:
+            self._store = wiring.open_store(self._store_url, create=True)
+        if self._step is None:
+            self._step = self.role.open(self._store)
+        return self._step
+
+    def _may_lead(self) -> bool:
+        if not self.role.once_across_hosts or self._store is None:
+            return True
+        name = f"role:{self.role.name}"
+        # Renewed early enough that a step as long as a third of the lease cannot lose it.
+        if time.monotonic() < self._lease_until - LEASE_SECONDS * 2 / 3:
+            return True
+        asked = time.monotonic()
+        leads = self._store.acquire_lease(name, self._holder, int(LEASE_SECONDS * 1e6))
+        self._lease_until = asked + LEASE_SECONDS if leads else 0.0
+        if leads != self.is_leader:
+            _log.info(
+                "leads now" if leads else "another host leads", extra={"role": self.role.name}
+            )
+        self.is_leader = leads
+        return leads
+
+    def _should_stop(self) -> bool:
+        """Whether a step must end at the next point: the service ends, or the lease is lost."""
+        if self._stop.is_set():
+            return True
+        return self.role.once_across_hosts and not self._may_lead()
+
+    def _failed(self, error: Exception) -> float:
+        self.errors += 1
+        self.last_error_at = time.time()
+        text = str(error) or type(error).__name__
+        if not isinstance(error, ProvenanceError):
+            text = f"{type(error).__name__}: {text}"
+        self.failure = " ".join(text.split())
+        pause, self._pause = self._pause, min(self._pause * 2, LONGEST_PAUSE_SECONDS)
+        _log.error(
+            "%s; trying again in %.0f s", self.failure, pause, extra={"role": self.role.name}
+        )
+        return pause
+
+    def _close(self) -> None:
+        if self._store is None:
+            return
+        try:
+            if self.role.once_across_hosts and self.is_leader:
+                self._store.release_lease(f"role:{self.role.name}", self._holder)
+            self._store.close()
+        except ProvenanceError as error:
+            _log.warning("%s", error, extra={"role": self.role.name})
