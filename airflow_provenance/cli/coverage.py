@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from airflow_provenance import wiring
@@ -13,7 +15,7 @@ from airflow_provenance.domain.run import RunState
 if TYPE_CHECKING:
     import argparse
 
-    from airflow_provenance.collect.reconcile import Gap
+    from airflow_provenance.collect.reconcile import Coverage, Gap
 
 
 def register(commands: Any) -> None:
@@ -34,13 +36,9 @@ def register(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    store = wiring.open_store(options.store, create=True)
-    try:
-        reconciler = wiring.open_reconciler(store, grace_seconds=options.grace)
-        horizon_us = wiring.retention_horizon_us()
-        found = reconciler.compare(horizon_us, horizon_us, repair=options.repair)
-    finally:
-        store.close()
+    # Airflow logs to standard output, where the answer must stand alone.
+    with contextlib.redirect_stdout(sys.stderr):
+        found = _compare(options)
     if options.json:
         say_json(
             {
@@ -59,6 +57,16 @@ def _run(options: argparse.Namespace) -> int:
         if found.gaps and not options.repair:
             say("'airflow-provenance coverage --repair' fills them in.")
     return 1 if found.missing and not options.repair else 0
+
+
+def _compare(options: argparse.Namespace) -> Coverage:
+    store = wiring.open_store(options.store, create=True)
+    try:
+        reconciler = wiring.open_reconciler(store, grace_seconds=options.grace)
+        horizon_us = wiring.retention_horizon_us()
+        return reconciler.compare(horizon_us, horizon_us, repair=options.repair)
+    finally:
+        store.close()
 
 
 def _say(gaps: list[Gap]) -> None:
