@@ -45,7 +45,10 @@ class Database(Protocol):
         ...
 
     def open(self) -> None:
-        """Ask the database itself what naming its tables needs; it may take long to answer."""
+        """Ask hook and database what naming its tables needs.
+
+        Both may take long to answer, and the hook may raise anything.
+        """
         ...
 
     def key(self, table: Table) -> tuple[str, ...]:
@@ -67,18 +70,25 @@ class Postgres:
     dialect = "postgres"
 
     def __init__(self, hook: Any, deadline: Deadline) -> None:
-        """Ask Airflow which it is; the database itself is asked by `open`."""
-        connection = _connection(hook)
-        info = hook.get_openlineage_database_info(connection)
-        self.namespace = f"{info.scheme}://{info.authority}" if info.authority else info.scheme
-        self._database = info.database
+        """Ask Airflow for the connection; hook and database are asked by `open`."""
+        # What the hook imports to answer, here for the reason that `note_tables` gives.
+        import airflow.providers.openlineage.sqlparser  # noqa: F401
+
+        self._hook, self._connection = hook, _connection(hook)
+        self.namespace = ""
+        self._database: str | None = None
         # A copy: the hook that the task had keeps its connection.
         self.tables = PostgresTables(copy.copy(hook).get_conn, deadline)
         self.problem: str | None = None
         self._schema: str | None = None
 
     def open(self) -> None:
-        """Ask for its schema; where it cannot be reached, that is told with each table."""
+        """Ask for its name and schema; if it cannot be reached, that is told with each table."""
+        info = self._hook.get_openlineage_database_info(self._connection)
+        self.namespace = f"{info.scheme}://{info.authority}" if info.authority else info.scheme
+        self._database = info.database
+        if not self.namespace.startswith("postgres://"):
+            return  # Redshift, by a hook of PostgreSQL
         try:
             self._schema = self.tables.default_schema()
         except UnseenError as error:
@@ -90,6 +100,8 @@ class Postgres:
 
     def ref(self, table: Table, default_database: str | None = None) -> DatasetRef | None:
         """Return the dataset: ``database.schema.table``, as it is written."""
+        if not self.namespace.startswith("postgres://"):
+            return None
         *before, name = table.parts
         schema = before[-1] if before else self._schema
         database = before[-2] if len(before) > 1 else default_database or self._database
@@ -149,8 +161,7 @@ def database_of(hook: Any, deadline: Deadline) -> Database | None:
         path = sqlite_path(hook)
         return None if path is None else Sqlite(path, deadline)
     if kind == "postgres" and hasattr(hook, "get_openlineage_database_info"):
-        database = Postgres(hook, deadline)
-        return database if database.namespace.startswith("postgres://") else None
+        return Postgres(hook, deadline)
     return None
 
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from airflow_provenance.formats.sql import Reading, Statement, Table
 
 _log = logging.getLogger(__name__)
+# To have read it imports all that reading SQL of a dialect needs.
+_ANY_SQL = "INSERT INTO a SELECT b FROM c"
 _READ_EARLIER = "looked at after the task had read it"
 _FAILED = "the task failed, and what it wrote may have been rolled back"
 _WROTE_TOO = "the task wrote it too"
@@ -77,17 +79,17 @@ def note_tables(noted: TaskRunNotes, jobs: SqlJobs, deadline: Deadline) -> None:
         try:
             _look(found, ours, inspect, is_all=jobs.is_all)
             found.is_done = True
-        except Exception as error:  # noqa: BLE001 - hooks are others' code
+        except BaseException as error:  # noqa: BLE001 - drivers are others' code
             found.left_out.append(type(error).__name__)
             _log.debug("Tables could not be looked at", exc_info=error)
 
     if deadline.is_over:
         return  # turned off
-    # Both here: a fork while the thread imports would wait for ever for what it imports, and one
-    # while it asks Airflow for a connection would speak to the supervisor at the same time.
-    import airflow_provenance.formats.sql.statements  # noqa: F401
-
+    # Both here: a fork beside an import of the thread would wait for ever for that module, and its
+    # event be lost; one beside a question for a connection would speak to the supervisor, too.
     ours = _jobs(jobs, deadline, found)
+    for dialect in {job.database.dialect for job in ours}:
+        SqlReader(dialect).read(_ANY_SQL)
     within(deadline, look)
     # Copies: the thread may still be writing when the time is up.
     inputs = dict(found.inputs)
@@ -115,11 +117,11 @@ def _maybe_rolled_back(content: Content) -> Content:
 
 
 def _look(found: _Found, ours: list[_Job], inspect: _Inspect, *, is_all: bool) -> None:
-    for database in {id(job.database): job.database for job in ours}.values():
-        database.open()
-        if database.problem is not None:
-            where = f"tables without schema at {database.namespace}"
-            found.left_out.append(f"{where}: {database.problem}")
+    opened = {
+        key: _open(database, found)
+        for key, database in {id(job.database): job.database for job in ours}.items()
+    }
+    ours = [job for job in ours if opened[id(job.database)]]
     readings = _read(ours, {})
     for reading in readings:
         found.left_out += reading.left_out
@@ -141,6 +143,19 @@ def _look(found: _Found, ours: list[_Job], inspect: _Inspect, *, is_all: bool) -
         found.written = _written(ours, _read(ours, columns), is_all=is_all)
 
 
+def _open(database: Database, found: _Found) -> bool:
+    """Return whether tables of this database can be named."""
+    try:
+        database.open()
+    except BaseException as error:  # noqa: BLE001 - hooks are others' code, and one may call `sys.exit`
+        found.left_out.append(f"a hook of {database.dialect} raises {type(error).__name__}")
+        return False
+    if database.problem is not None:
+        where = f"tables without schema at {database.namespace}"
+        found.left_out.append(f"{where}: {database.problem}")
+    return True
+
+
 def _columns(contents: dict[DatasetRef, Content]) -> _Columns:
     """Return the columns of tables whose columns are all known."""
     columns: _Columns = {}
@@ -157,8 +172,7 @@ def _jobs(jobs: SqlJobs, deadline: Deadline, found: _Found) -> list[_Job]:
     ours = []
     for info in jobs.infos:
         hook, value = info.context, info.value
-        key = identity(hook)
-        if key not in databases:
+        if (key := _identity(hook)) not in databases:
             databases[key] = _database(hook, deadline, found)
         database = databases[key]
         sql = value.get("sql")
@@ -168,10 +182,17 @@ def _jobs(jobs: SqlJobs, deadline: Deadline, found: _Found) -> list[_Job]:
     return ours
 
 
+def _identity(hook: Any) -> tuple[object, ...]:
+    try:
+        return identity(hook)
+    except Exception:  # noqa: BLE001 - hooks are others' code
+        return (id(hook),)
+
+
 def _database(hook: Any, deadline: Deadline, found: _Found) -> Database | None:
     try:
         return database_of(hook, deadline)
-    except Exception as error:  # noqa: BLE001 - hooks are others' code
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - hooks are others' code
         found.left_out.append(f"{type(hook).__name__} raises {type(error).__name__}")
         return None
 
