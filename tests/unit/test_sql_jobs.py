@@ -303,6 +303,39 @@ def test_the_schema_of_a_name_is_that_of_the_connection(
     assert (notes.written[ref].change, notes.written[ref].rows) == ("OVERWRITE", 1)
 
 
+@pytest.mark.parametrize(
+    "change", ["SET search_path TO other", "SELECT set_config('search_path', 'other', false)"]
+)
+def test_a_name_without_a_schema_is_not_guessed_where_the_task_changed_what_it_means(
+    change: str,
+    postgres_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setenv("AIRFLOW_CONN_PG", connection_to(postgres_url))
+    hook = PostgresHook("pg")
+    hook.run("CREATE TABLE t (a int); CREATE SCHEMA other; CREATE TABLE other.t (a int)")
+    notes = noted(job(hook, f"{change}; DELETE FROM t"), job(hook, "DELETE FROM other.t"))
+
+    assert [ref.name.split(".", 1)[1] for ref in notes.outputs] == ["other.t"]
+    assert "the task changed search_path" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("end", "is_verified"),
+    [("ROLLBACK", False), ("abort", False), ("ROLLBACK WORK TO SAVEPOINT a", True)],
+)
+def test_what_a_task_rolled_back_is_not_verified(
+    end: str, is_verified: bool, lite: SqliteHook
+) -> None:
+    notes = noted(job(lite, "BEGIN"), job(lite, "INSERT INTO t VALUES (1)", 1), job(lite, end))
+
+    (content,) = notes.outputs.values()
+    assert content.is_verified is is_verified
+    assert [one.rows for one in notes.written.values()] == [1 if is_verified else None]
+
+
 def test_a_server_that_is_gone_is_said_and_what_can_be_named_is(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
