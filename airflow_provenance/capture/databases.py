@@ -51,6 +51,10 @@ class Database(Protocol):
         """
         ...
 
+    def forget_schema(self) -> None:
+        """Take the schema of tables that are named without one for unknown from now on."""
+        ...
+
     def key(self, table: Table) -> tuple[str, ...]:
         """Return the same for names that mean the same table."""
         ...
@@ -94,6 +98,10 @@ class Postgres:
         except UnseenError as error:
             self.problem = str(error)
 
+    def forget_schema(self) -> None:
+        """Take the schema of tables that are named without one for unknown from now on."""
+        self._schema, self.problem = None, "the task changed search_path"
+
     def key(self, table: Table) -> tuple[str, ...]:
         """Return schema and name."""
         return (*(table.key[-2:-1] or (self._schema or "",)), table.key[-1])
@@ -127,6 +135,9 @@ class Sqlite:
         self.tables = SqliteTables(path, deadline)
 
     def open(self) -> None:
+        """Do nothing: a file has no schema."""
+
+    def forget_schema(self) -> None:
         """Do nothing: a file has no schema."""
 
     def key(self, table: Table) -> tuple[str, ...]:

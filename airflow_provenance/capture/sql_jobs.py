@@ -8,6 +8,7 @@ of each come from. All of it happens in a thread that is left behind with the de
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -28,9 +29,17 @@ if TYPE_CHECKING:
     from airflow_provenance.formats.sql import Reading, Statement, Table
 
 _log = logging.getLogger(__name__)
+# To have read it imports all that reading SQL of a dialect needs.
+_ANY_SQL = "INSERT INTO a SELECT b FROM c"
 _READ_EARLIER = "looked at after the task had read it"
 _FAILED = "the task failed, and what it wrote may have been rolled back"
+_ROLLED_BACK = "the task rolled something back, which may be what it wrote"
 _WROTE_TOO = "the task wrote it too"
+_CHANGES_SCHEMA = re.compile(
+    r"\bsearch_path\b|\bset\s+(?:session\s+|local\s+)?schema\b", re.IGNORECASE
+)
+# Not to a savepoint: what came before that stays.
+_ROLLS_BACK = re.compile(r"(?:^|;)\s*(?:rollback|abort)\b(?!(?:\s+\w+)?\s+to\b)", re.IGNORECASE)
 # By namespace and name of datasets.
 _Columns = dict[str, dict[str, list[str]]]
 _Places = dict["DatasetRef", tuple[Database, "Table"]]
@@ -83,19 +92,19 @@ def note_tables(noted: TaskRunNotes, jobs: SqlJobs, deadline: Deadline) -> None:
 
     if deadline.is_over:
         return  # turned off
-    # Both here: a fork while the thread imports would wait for ever for what it imports, and one
-    # while it asks Airflow for a connection would speak to the supervisor at the same time.
-    from airflow_provenance.formats.sql.statements import load
-
+    # Both here: a fork beside an import of the thread would wait for ever for that module, and its
+    # event be lost; one beside a question for a connection would speak to the supervisor, too.
     ours = _jobs(jobs, deadline, found)
     for dialect in {job.database.dialect for job in ours}:
-        load(dialect)
+        SqlReader(dialect).read(_ANY_SQL)
     within(deadline, look)
     # Copies: the thread may still be writing when the time is up.
     inputs = dict(found.inputs)
     outputs, written = dict(found.outputs), dict(found.written)
-    if noted.state in ("FAIL", "UP_FOR_RETRY"):
-        outputs = {ref: _maybe_rolled_back(one) for ref, one in outputs.items()}
+    failed = noted.state in ("FAIL", "UP_FOR_RETRY")
+    if failed or any(_ROLLS_BACK.search(job.sql) for job in ours):
+        reason = _FAILED if failed else _ROLLED_BACK
+        outputs = {ref: _maybe_rolled_back(one, reason) for ref, one in outputs.items()}
         written = {ref: replace(one, rows=None) for ref, one in written.items()}
     for seen, contents, named in (
         (inputs, noted.inputs, noted.asset_inputs),
@@ -112,13 +121,13 @@ def note_tables(noted: TaskRunNotes, jobs: SqlJobs, deadline: Deadline) -> None:
         _log.info("Provenance of SQL is not complete: %s. The task is not affected.", said)
 
 
-def _maybe_rolled_back(content: Content) -> Content:
-    return replace(content, is_verified=False, reason=content.reason or _FAILED)
+def _maybe_rolled_back(content: Content, reason: str) -> Content:
+    return replace(content, is_verified=False, reason=content.reason or reason)
 
 
 def _look(found: _Found, ours: list[_Job], inspect: _Inspect, *, is_all: bool) -> None:
     opened = {
-        key: _open(database, found)
+        key: _open(database, [job.sql for job in ours if job.database is database], found)
         for key, database in {id(job.database): job.database for job in ours}.items()
     }
     ours = [job for job in ours if opened[id(job.database)]]
@@ -143,13 +152,15 @@ def _look(found: _Found, ours: list[_Job], inspect: _Inspect, *, is_all: bool) -
         found.written = _written(ours, _read(ours, columns), is_all=is_all)
 
 
-def _open(database: Database, found: _Found) -> bool:
+def _open(database: Database, texts: list[str], found: _Found) -> bool:
     """Return whether tables of this database can be named."""
     try:
         database.open()
     except BaseException as error:  # noqa: BLE001 - hooks are others' code, and one may call `sys.exit`
         found.left_out.append(f"a hook of {database.dialect} raises {type(error).__name__}")
         return False
+    if any(_CHANGES_SCHEMA.search(text) for text in texts):
+        database.forget_schema()
     if database.problem is not None:
         where = f"tables without schema at {database.namespace}"
         found.left_out.append(f"{where}: {database.problem}")

@@ -63,6 +63,11 @@ _PATTERNS = (
         ),
         rf"\1{MASK}",
     ),
+    # an option of a command line
+    _Pattern(
+        re.compile(rf"(\s--(?:[\w-]*-)?(?:{_ASSIGNED}|token)\s+)[^\s\"'-][^\s\"']*", re.IGNORECASE),
+        rf"\1{MASK}",
+    ),
     _Pattern(re.compile(rf"({_SIGNED})[^&\s\"']+", re.IGNORECASE), rf"\1{MASK}"),
 )
 # A text without any of these, in lower case, cannot match a pattern: most texts are done with that.

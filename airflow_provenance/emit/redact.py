@@ -85,6 +85,7 @@ _FORMATTED = re.compile(
     r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|\d{4}-\d\d-\d\dT\d\d:\d\d[\d:.+Z-]*"
 )
 _MIN_KNOWN_SECRET_IN_IDENTITY = 12
+_OPTION = re.compile(r"--?[A-Za-z][\w-]*")
 # A member's name this short that looks like a name is not looked at as text: for speed. Nor is the
 # name of a facet of ours: it would be lost where "airflow" is somebody's password.
 _MIN_SECRET_KEY = 20
@@ -253,13 +254,22 @@ class _Walk:
         if isinstance(value, (list, tuple, set)):
             if name in self._identities:
                 return self._names(value, name)
-            return [self._value(item, name) for item in value]
+            return self._items([*value], name)
         # A schema of OpenLineage's may want a number, as a size; a user's own values have none.
         is_card = not self._is_openlineage and type(value) is int and is_card_number(value)
         if is_card:
             self.removed["pattern"] += 1
             return MASK
         return value
+
+    def _items(self, items: list[Any], name: str) -> list[Any]:
+        """Return the items of a list; one behind ``--password`` is what that option is given."""
+        return [
+            self._blank(item)
+            if _is_secret_option(before, self._words) and isinstance(item, str)
+            else self._value(item, name)
+            for before, item in zip([None, *items], items, strict=False)
+        ]
 
     def _foreign(self, values: dict[Any, Any]) -> dict[str, Any]:
         walk = _Walk(
@@ -337,6 +347,14 @@ def _names_secret_value(holder: dict[Any, Any], words: tuple[str, ...]) -> bool:
 def _is_secret_name(name: str, words: tuple[str, ...]) -> bool:
     plain = _plain(name)
     return any(word in plain for word in words)
+
+
+def _is_secret_option(before: Any, words: tuple[str, ...]) -> bool:
+    return (
+        isinstance(before, str)
+        and _OPTION.fullmatch(before) is not None
+        and _is_secret_name(before, words)
+    )
 
 
 def _plain_words(words: Iterable[str]) -> Iterator[str]:

@@ -112,10 +112,7 @@ def _literals(sql: str, dialect: str, backslash: bool) -> list[_Span]:
         start, end = match.span()
         kind = match.lastgroup
         if kind in ("word", "name"):
-            if before == (
-                "identified",
-                "by",
-            ):  # Oracle has passwords without quotes, or with a name's
+            if before == ("identified", "by"):  # Oracle writes passwords as it writes names
                 spans.append(_Span(start, end, STRING))
             before = (*before, match.group().lower())[-_WORDS_BEFORE:]
             if before == ("from", "stdin") and (rows := _COPIED.match(sql, end)) is not None:

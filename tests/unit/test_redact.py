@@ -130,6 +130,8 @@ def test_a_secret_hidden_in_a_map_that_is_called_fields_is_masked() -> None:
         ("{'password': 'hunter 2', 'n': 1}", "{'password': ***, 'n': 1}"),
         ('{"api_key": "k-1"}', '{"api_key": ***}'),
         ("Pwd=hunter2;Server=x", "Pwd=***;Server=x"),
+        ("load --db-password hunter2 --token t0k -v", "load --db-password *** --token *** -v"),
+        ("load --password --verbose", None),
         ("https://x/y?sig=abc%3D&sv=2", "https://x/y?sig=***&sv=2"),
         ("https://x?a=1&token=abc&b=2", "https://x?a=1&token=***&b=2"),
         ("ghp_" + "a1" * 18, "***"),
@@ -142,6 +144,14 @@ def test_a_text_that_looks_like_a_secret_is_masked_and_others_stay(
     given: str, expected: str | None
 ) -> None:
     assert text(given) == (given if expected is None else expected)
+
+
+def test_what_a_program_is_given_for_a_secret_option_is_masked() -> None:
+    arguments = ["load", "--token", "hunter2", "--dest", "BQN", "--password", 7]
+
+    redacted, _ = Redactor().redact_foreign({"arguments": arguments})
+
+    assert redacted["arguments"] == ["load", "--token", "***", "--dest", "BQN", "--password", 7]
 
 
 def test_a_dataset_and_a_job_lose_userinfo_so_that_they_join_with_others() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import socket
 import sqlite3
+import subprocess
+import sys
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,7 @@ from airflow_provenance.domain.identity import DatasetRef, TaskRef
 from airflow_provenance.emit.notes import TaskRunNotes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from airflow_provenance.emit.notes import Content
@@ -172,6 +175,94 @@ def test_a_hook_that_raises_harms_no_other(
     assert "hunter2" not in caplog.text
 
 
+class Odd(PostgresHook):
+    """A hook that does as it is told when it is asked for its database."""
+
+    def __init__(self, answer: Callable[[], Any]) -> None:
+        super().__init__("pg")
+        self.answer = answer
+
+    def get_openlineage_database_info(self, connection: Any) -> Any:  # noqa: ARG002 - as its base
+        return self.answer()
+
+
+@pytest.fixture
+def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_PG", connection_to("postgresql://nobody@127.0.0.1:1/x"))
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_a_hook_that_does_not_answer_does_not_hold_the_task(
+    lite: SqliteHook, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    noted(job(lite, "DELETE FROM t"))  # what is imported once is no matter here
+    began = time.monotonic()
+    noted(job(Odd(lambda: time.sleep(60)), "DELETE FROM t"), seconds=0.5)
+
+    assert time.monotonic() - began < 4
+    assert NO_TIME in caplog.text
+
+
+@pytest.mark.usefixtures("nowhere")
+@pytest.mark.parametrize("error", [SystemExit, RuntimeError])
+def test_a_hook_that_exits_ends_no_task_and_harms_no_other(
+    error: type[BaseException], lite: SqliteHook, caplog: pytest.LogCaptureFixture
+) -> None:
+    def exits() -> None:
+        raise error("hunter2")
+
+    caplog.set_level("INFO")
+    notes = noted(job(Odd(exits), "DELETE FROM x"), job(lite, "DELETE FROM t"))
+
+    assert set(reasons(notes.outputs)) == {"t"}
+    assert f"a hook of postgres raises {error.__name__}" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+def test_a_hook_whose_members_have_no_text_harms_no_other(lite: SqliteHook) -> None:
+    class Wordless:
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    odd = SqliteHook("lite")
+    odd.schema = Wordless()
+    notes = noted(job(odd, "DELETE FROM s"), job(lite, "DELETE FROM t"))
+
+    assert set(reasons(notes.outputs)) == {"s", "t"}
+
+
+FORKS = """
+import importlib.abc, os, signal, sys, threading, time
+
+class Slow(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if threading.current_thread() is not threading.main_thread():
+            time.sleep(3)
+
+import airflow_provenance.formats.sql.statements  # that it takes long is no matter here
+from airflow.providers.sqlite.hooks.sqlite import SqliteHook
+from tests.unit.test_sql_jobs import job, noted
+sys.meta_path.insert(0, Slow())
+noted(job(SqliteHook("lite"), "INSERT INTO t SELECT * FROM s"), seconds=1)
+if not (child := os.fork()):
+    from airflow_provenance.formats.sql import SqlReader
+    signal.alarm(20)  # ends it
+    SqlReader("sqlite").read("SELECT 1")
+    os._exit(0)
+print(os.waitpid(child, 0)[1])
+"""
+
+
+@pytest.mark.usefixtures("path")
+def test_a_fork_beside_a_look_that_is_left_behind_waits_for_no_import_of_it() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert done.stdout.split()[-1] == "0"
+
+
 def test_nothing_is_done_where_it_is_turned_off(lite: SqliteHook) -> None:
     notes = noted(job(lite, "DELETE FROM t"), seconds=0)
 
@@ -210,6 +301,39 @@ def test_the_schema_of_a_name_is_that_of_the_connection(
     (ref,) = notes.outputs
     assert ref.name.endswith(".other.t")
     assert (notes.written[ref].change, notes.written[ref].rows) == ("OVERWRITE", 1)
+
+
+@pytest.mark.parametrize(
+    "change", ["SET search_path TO other", "SELECT set_config('search_path', 'other', false)"]
+)
+def test_a_name_without_a_schema_is_not_guessed_where_the_task_changed_what_it_means(
+    change: str,
+    postgres_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setenv("AIRFLOW_CONN_PG", connection_to(postgres_url))
+    hook = PostgresHook("pg")
+    hook.run("CREATE TABLE t (a int); CREATE SCHEMA other; CREATE TABLE other.t (a int)")
+    notes = noted(job(hook, f"{change}; DELETE FROM t"), job(hook, "DELETE FROM other.t"))
+
+    assert [ref.name.split(".", 1)[1] for ref in notes.outputs] == ["other.t"]
+    assert "the task changed search_path" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("end", "is_verified"),
+    [("ROLLBACK", False), ("abort", False), ("ROLLBACK WORK TO SAVEPOINT a", True)],
+)
+def test_what_a_task_rolled_back_is_not_verified(
+    end: str, is_verified: bool, lite: SqliteHook
+) -> None:
+    notes = noted(job(lite, "BEGIN"), job(lite, "INSERT INTO t VALUES (1)", 1), job(lite, end))
+
+    (content,) = notes.outputs.values()
+    assert content.is_verified is is_verified
+    assert [one.rows for one in notes.written.values()] == [1 if is_verified else None]
 
 
 def test_a_server_that_is_gone_is_said_and_what_can_be_named_is(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlglot import Dialect, exp
+from sqlglot import exp
 
 from airflow_provenance.formats.sql.model import NONE, Change, Sources, Statement, Table, Write
 from airflow_provenance.formats.sql.queries import Resolver
@@ -48,13 +48,6 @@ _HARMLESS_COMMANDS = frozenset(
     """.split()  # noqa: SIM905 - it reads better so
 )
 _TABLES = frozenset({"TABLE", "VIEW", "MATERIALIZED VIEW"})
-
-
-def load(dialect: str) -> None:
-    """Import what reading a dialect needs, which sqlglot would do when it first reads it."""
-    import sqlglot.optimizer  # noqa: F401
-
-    Dialect.get_or_raise(dialect).parse("SELECT 1")
 
 
 class Writer:
