@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import pytest
 
 from airflow_provenance import observe
@@ -271,8 +272,7 @@ def wide_jsonl(path: Path, names: list[str]) -> None:
 
 
 def wide_parquet(path: Path, names: list[str]) -> None:
-    pytest.importorskip("pyarrow")
-    pytest.importorskip("polars").DataFrame({name: [1] for name in names}).write_parquet(path)
+    pl.DataFrame({name: [1] for name in names}).write_parquet(path)
 
 
 @both
@@ -301,7 +301,7 @@ def test_of_a_data_frame_of_ten_thousand_columns_the_first_are_told(
     side: str, tmp_path: Path
 ) -> None:
     names = [f"column_{number:05}" for number in range(10_000)]
-    df = pytest.importorskip("polars").DataFrame({name: [1, 2] for name in names})
+    df = pl.DataFrame({name: [1, 2] for name in names})
 
     dataset = seen("observed", side, tmp_path / "none.csv", data=df)
 

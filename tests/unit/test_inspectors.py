@@ -9,6 +9,7 @@ import random
 import sys
 from typing import TYPE_CHECKING
 
+import polars as pl
 import pytest
 from hypothesis import given, settings, strategies as st
 
@@ -219,8 +220,6 @@ def test_json_lines_of_a_wide_file_are_cut_at_a_line(tmp_path: Path) -> None:
 
 
 def test_parquet_has_types_and_rows_from_its_footer(tmp_path: Path) -> None:
-    pl = pytest.importorskip("polars")
-    pytest.importorskip("pyarrow")
     for name in ("x.parquet", "by its first bytes"):
         path = tmp_path / name
         pl.DataFrame({"carrier": ["UA", "AA"], "flights": [1, 2]}).write_parquet(path)

@@ -9,6 +9,9 @@ from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import polars as pl
+import pyarrow as pa
 import pytest
 
 import airflow_provenance
@@ -237,10 +240,9 @@ def frame_of(library: str) -> Any:
     values = {"carrier": ["UA", "AA"], "flights": [1, 2]}
     if library == "records":
         return [{"carrier": "UA", "flights": 1}, {"carrier": "AA", "flights": 2}]
-    pytest.importorskip("narwhals")
     if library == "pyarrow":
-        return pytest.importorskip("pyarrow").table(values)
-    frame = pytest.importorskip("polars").DataFrame(values)
+        return pa.table(values)
+    frame = pl.DataFrame(values)
     return frame.lazy() if library == "lazy" else frame
 
 
@@ -313,7 +315,6 @@ def test_a_bad_argument_is_one_warning_however_often_it_is_given(
 
 
 def test_truth_and_numbers_of_numpy_are_understood(noted: TaskRunNotes) -> None:
-    np = pytest.importorskip("numpy")
 
     observe.check(FLIGHTS, "x", passed=np.bool_(False), failed_rows=np.int64(3))
 
