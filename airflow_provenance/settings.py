@@ -298,6 +298,27 @@ def openlineage_disabled() -> bool:
     return (text or "").strip().lower() in _TRUE
 
 
+def openlineage_in_thread() -> bool | None:
+    """[openlineage] execute_in_thread: whether no event forks the task's process, if set.
+
+    Read where somebody may have set it: Airflow itself answers with the provider's default.
+    """
+    text = os.environ.get("AIRFLOW__OPENLINEAGE__EXECUTE_IN_THREAD")
+    text = text or _airflow_cfg("openlineage").get("execute_in_thread")
+    return None if not text else text.strip().lower() in _TRUE
+
+
+def task_success_overtime_seconds() -> float:
+    """[core] task_success_overtime: how long a process may live on once its task has succeeded."""
+    text = os.environ.get("AIRFLOW__CORE__TASK_SUCCESS_OVERTIME") or _airflow_cfg("core").get(
+        "task_success_overtime"
+    )
+    try:
+        return float(text or 20)  # Airflow's default
+    except ValueError as error:
+        raise SettingsError(f"[core] task_success_overtime is no number: {text!r}") from error
+
+
 def openlineage_transport() -> dict[str, Any] | None:
     """[openlineage] transport: what the official provider sends its events through, if set."""
     text = os.environ.get("AIRFLOW__OPENLINEAGE__TRANSPORT") or _airflow_conf(

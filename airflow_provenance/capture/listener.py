@@ -6,7 +6,8 @@ process              hook                        what is noted
 scheduler, others    starting, stopping          nothing: the service starts and ends with them
 task                 running                     who runs, since when, where, why, its manifest;
                                                  afterwards, what was asked for beside it
-task                 success, failed, skipped    how and when it ended, content of files, tables
+task                 success, failed, skipped    how and when it ended, content of files, tables;
+                                                 afterwards, a line if no event told the end
 scheduler            failed                      a task that was lost: a ``task_run`` line
 scheduler            DAG run                     a ``dag_run`` line
 API server           any of these                somebody set a state: a ``state_override`` line
@@ -84,10 +85,36 @@ class _AfterOthers:
         if not is_orm(task_instance):
             _settle()
 
+    @hookimpl(trylast=True)
+    def on_task_instance_success(self, previous_state: Any, task_instance: Any) -> None:  # noqa: ARG002 - named by Airflow
+        """See that the end was told."""
+        _ensure_told(task_instance)
+
+    @hookimpl(trylast=True)
+    def on_task_instance_skipped(self, previous_state: Any, task_instance: Any) -> None:  # noqa: ARG002 - named by Airflow
+        """See that the end was told."""
+        _ensure_told(task_instance)
+
+    @hookimpl(trylast=True)
+    def on_task_instance_failed(
+        self,
+        previous_state: Any,  # noqa: ARG002 - named by Airflow
+        task_instance: Any,
+        error: Any,  # noqa: ARG002 - named by Airflow
+    ) -> None:
+        """See that the end was told."""
+        _ensure_told(task_instance)
+
 
 @_harmless
 def _settle() -> None:
     task_notes.settle()
+
+
+@_harmless
+def _ensure_told(task_instance: Any) -> None:
+    if not is_orm(task_instance):
+        task_notes.ensure_told()
 
 
 after_others = _AfterOthers()

@@ -26,6 +26,7 @@ from airflow_provenance.formats.notes import (
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from airflow_provenance.emit.notes import TaskRunNotes
     from airflow_provenance.formats.notes import NoteState
 
 _clock = SystemClock()
@@ -72,6 +73,20 @@ def note_set_by_hand(task_instance: Any, state: NoteState) -> None:
 def note_lost(task_instance: Any, state: NoteState) -> None:
     """Write that the scheduler found a task gone."""
     _spool_note(_lost_task(task_instance, state))
+
+
+def note_task_end(noted: TaskRunNotes) -> None:
+    """Write how a task ended, from its own process; synced, as the event would have been."""
+    note = TaskRunNote(
+        namespace=settings.namespace(),
+        at_us=noted.ended_at_us or _clock.now_us(),
+        state=noted.state,
+        started_at_us=noted.started_at_us,
+        ended_at_us=noted.ended_at_us,
+        hostname=noted.hostname,
+        **noted.ref._asdict(),
+    )
+    spool.current().append("N", encode_note(_redacted(note)), sync=True)
 
 
 def _dag_run_start(dag_run: Any) -> datetime | None:

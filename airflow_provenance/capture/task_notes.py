@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provenance import settings
-from airflow_provenance.capture import assets, hook_lineage
+from airflow_provenance.capture import assets, hook_lineage, note_lines
 from airflow_provenance.capture.digests import Digests
 from airflow_provenance.capture.files import Deadline, inspect_files, read_footers
 from airflow_provenance.capture.instances import task_ref, us_of
@@ -39,7 +39,7 @@ def note_begin(task_instance: Any) -> None:
         policy=_policy(),
     )
     notes.begin(noted)
-    spool.open_own()
+    noted.spooled_at_begin = spool.open_own().size()
     # What can go wrong comes last: whatever it is, who runs is noted and the spool is open.
     hook_lineage.forget_collected()
     noted.consumed_asset_events = _consumed_asset_events(task_instance)
@@ -77,6 +77,26 @@ def note_end(task_instance: Any, state: NoteState) -> None:
             from airflow_provenance.capture.sql_jobs import note_tables
 
             note_tables(noted, jobs, Deadline(settings.table_timeout_seconds()))
+    noted.spooled_at_end = spool.current().size()
+
+
+def ensure_told() -> None:
+    """Write a line that says how the task ended if the official provider told nothing.
+
+    To be called after it. Its fork is given up after some seconds where it hangs, as it does where
+    a lock was held while it forked, and then nothing else in this process would know of the end.
+    A task of which no event came before the end is one that it was told to leave out.
+    """
+    noted = notes.current()
+    if noted is None or noted.spooled_at_begin is None or noted.spooled_at_end is None:
+        return
+    if noted.spooled_at_begin < noted.spooled_at_end == spool.current().size():
+        note_lines.note_task_end(noted)
+        failure.report(
+            "[openlineage] execute_in_thread = True avoids most such cases",
+            TimeoutError("the official provider sent no event of this task's end"),
+            outcome="Only the task's state and times are recorded, not what it wrote",
+        )
 
 
 def _note_contents(noted: TaskRunNotes, files: Files) -> None:

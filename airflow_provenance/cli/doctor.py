@@ -57,6 +57,7 @@ def examine(store_url: str | None) -> Iterator[Finding]:
         _transport,
         _environment,
         _settings,
+        _budgets,
         _values,
         _granularity,
         _feeds,
@@ -131,6 +132,13 @@ def _environment() -> Iterator[Finding]:
         yield Finding("fail", "environment", "OPENLINEAGE_DISABLED is true: unset it")
     if settings.openlineage_disabled():
         yield Finding("fail", "environment", "[openlineage] disabled is true: turn it off")
+    if not settings.openlineage_in_thread():
+        yield Finding(
+            "warn",
+            "environment",
+            "[openlineage] execute_in_thread is not set: a fork sends each event, and where it "
+            "waits for what its parent held, the event is lost; 'airflow-provenance init' sets it",
+        )
 
 
 def _settings() -> Iterator[Finding]:
@@ -140,6 +148,19 @@ def _settings() -> Iterator[Finding]:
             getattr(settings, name)()
         except SettingsError as error:
             yield Finding("fail", "settings", str(error))
+
+
+def _budgets() -> Iterator[Finding]:
+    """A task that has succeeded is ended after a while, whatever it is still looking at."""
+    looking = settings.hash_timeout_seconds() + settings.table_timeout_seconds()
+    allowed = settings.task_success_overtime_seconds()
+    if looking >= allowed:
+        yield Finding(
+            "warn",
+            "budgets",
+            f"hash_timeout_seconds and table_timeout_seconds allow {looking:g} s together, and "
+            f"Airflow ends a task's process after {allowed:g} s: raise [core] task_success_overtime",
+        )
 
 
 def _values() -> Iterator[Finding]:

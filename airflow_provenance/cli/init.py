@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import argparse
 
 TRANSPORT = {"type": "airflow_provenance.emit.transport.ProvenanceTransport"}
-_ENV_VAR = "AIRFLOW__OPENLINEAGE__TRANSPORT"
+_ENV_VAR = "AIRFLOW__OPENLINEAGE__{}"
 
 
 def register(commands: Any) -> None:
@@ -33,36 +33,51 @@ def register(commands: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     current = settings.openlineage_transport()
     transport = wanted_transport(current)
-    text = json.dumps(transport)
+    wanted = {"transport": json.dumps(transport)}
+    if settings.openlineage_in_thread() is None:
+        # A fork cannot ask for what its parent was asking for; a thread can, and costs less.
+        wanted["execute_in_thread"] = "True"
     config = Path(os.environ.get("AIRFLOW_CONFIG") or settings.airflow_home() / "airflow.cfg")
     config = config.expanduser()
     if options.write:
-        return _run_write(config, transport, overruled=current != transport, options=options)
+        return _run_write(config, wanted, overruled=current != transport, options=options)
     if options.json:
-        say_json({"transport": transport, "written": None})
+        say_json(_answer(wanted))
         return 0
     say("Put this into airflow.cfg (or let 'airflow-provenance init --write' do it):")
     say()
     say("[openlineage]")
-    say(f"transport = {text}")
+    for name, text in wanted.items():
+        say(f"{name} = {text}")
     say()
     say("or into the environment of every Airflow process:")
     say()
-    say(f"{_ENV_VAR}='{text}'")
+    for name, text in wanted.items():
+        say(f"{_ENV_VAR.format(name.upper())}='{text}'")
     return 0
 
 
+def _answer(wanted: dict[str, str], written: str | None = None) -> dict[str, Any]:
+    return {
+        "transport": json.loads(wanted["transport"]),
+        "execute_in_thread": "execute_in_thread" in wanted or settings.openlineage_in_thread(),
+        "written": written,
+    }
+
+
 def _run_write(
-    config: Path, transport: dict[str, Any], *, overruled: bool, options: argparse.Namespace
+    config: Path, wanted: dict[str, str], *, overruled: bool, options: argparse.Namespace
 ) -> int:
-    changed = _write(config, json.dumps(transport))
-    overruled = overruled and bool(os.environ.get(_ENV_VAR))
+    changed = _write(config, wanted)
+    variable = _ENV_VAR.format("TRANSPORT")
+    overruled = overruled and bool(os.environ.get(variable))
     if overruled:
-        tell(f"{_ENV_VAR} is set and goes before airflow.cfg: unset it.")
+        tell(f"{variable} is set and goes before airflow.cfg: unset it.")
     if options.json:
-        say_json({"transport": transport, "written": str(config) if changed else None})
+        say_json(_answer(wanted, str(config) if changed else None))
     elif changed:
-        say(f"Wrote [openlineage] transport into {config}; as it was: {config.name}.bak.")
+        names = " and ".join(wanted)
+        say(f"Wrote [openlineage] {names} into {config}; as it was: {config.name}.bak.")
         say("Restart Airflow, then run 'airflow-provenance doctor'.")
     else:
         say(f"Nothing to change in {config}.")
@@ -88,8 +103,8 @@ def wanted_transport(current: dict[str, Any] | None) -> dict[str, Any]:
     }
 
 
-def _write(config: Path, transport: str) -> bool:
-    """Set the option in airflow.cfg, leaving every other line as it is; return whether it changed.
+def _write(config: Path, wanted: dict[str, str]) -> bool:
+    """Set options in airflow.cfg, leaving every other line as it is; return whether it changed.
 
     Airflow makes its keys (``fernet_key``, ``jwt_secret``) only when it makes the file: one made
     here would leave it without, and its parts would not trust each other.
@@ -98,7 +113,10 @@ def _write(config: Path, transport: str) -> bool:
         _let_airflow_make(config)
     try:
         lines = config.read_text(encoding="utf-8").splitlines()
-        changed = with_option(lines, "openlineage", "transport", transport)
+        changed = lines
+        # Each goes to the top of its section: the transport, always wanted, stays there.
+        for name, value in reversed(wanted.items()):
+            changed = with_option(changed, "openlineage", name, value)
         if changed == lines:
             return False  # a second time must not replace the backup of the first
         backup = config.with_name(f"{config.name}.bak")

@@ -128,6 +128,7 @@ def _say_run(answer: dict[str, Any], *, with_facets: bool) -> None:
     for title, lines in (
         ("read", _input_lines(answer["inputs"])),
         ("wrote", [_version_line(version) for version in answer["outputs"]]),
+        ("checked", [_check_line(check) for check in answer["checks"]]),
         (
             "tries",
             [
@@ -157,6 +158,16 @@ def _input_lines(inputs: list[dict[str, Any]]) -> list[str]:
         unverified = "" if one["verified"] else ", unverified"
         lines += [f"{_version_line(v)}  ({one['rule']}{unverified})" for v in one["versions"]]
     return lines
+
+
+def _check_line(check: dict[str, Any]) -> str:
+    dataset = check["dataset"]
+    what = check.get("name") or check["assertion"]
+    column = f" of {check['column']}" if check.get("column") else ""
+    outcome = "passed" if check["success"] else f"failed ({check.get('severity', 'error')})"
+    rows = (check.get("params") or {}).get("failedRows")
+    found = f", {rows} rows" if rows and not check["success"] else ""
+    return f"{dataset['namespace']}/{dataset['name']}  {what}{column}: {outcome}{found}"
 
 
 def _version_line(version: dict[str, Any]) -> str:

@@ -145,6 +145,8 @@ class TaskRunNotes:
     Attributes:
         asset_inputs, asset_outputs: datasets that were declared or collected; with the Airflow
             asset behind them, if there is one.
+        spooled_at_begin, spooled_at_end: bytes in the spool before the first event of the task, and
+            before its last; None until then.
     """
 
     ref: TaskRef
@@ -163,6 +165,8 @@ class TaskRunNotes:
     not_datasets: set[DatasetRef] = field(default_factory=set)  # temporary tables, functions
     manifest: ManifestNotes | None = field(default=None, compare=False)
     policy: Policy = field(default_factory=Policy)
+    spooled_at_begin: int | None = field(default=None, compare=False)
+    spooled_at_end: int | None = field(default=None, compare=False)
 
     @property
     def granularity(self) -> Looks:

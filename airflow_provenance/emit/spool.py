@@ -66,6 +66,10 @@ class Spool:
             if sync:
                 self._sync()
 
+    def size(self) -> int:
+        """Return how many bytes this process, its threads and its forks have appended."""
+        return os.fstat(self._fd).st_size
+
     def close(self) -> None:
         """Close the file in this process; the lock stays with forks that still hold it."""
         with self._lock:

@@ -127,6 +127,7 @@ def describe_run(
             for one in store.reads_of_run(run.id)
         ],
         "outputs": [version_json(version) for version in store.versions_of_run(run.id)],
+        "checks": _checks(doc),
         "tries": _tries(store, run),
         "children": [run_json(child) for child in store.children(run.id)],
         "error": error.get("message"),
@@ -135,6 +136,21 @@ def describe_run(
     if with_facets:
         answer["facets"] = {"run": facets, "job": job_facets}
     return answer
+
+
+def _checks(doc: RunDoc) -> list[dict[str, Any]]:
+    """Return what this run checked, dataset by dataset, in the words of OpenLineage's facet."""
+    found = []
+    for io in (*doc.inputs.values(), *doc.outputs.values()):
+        for facets in (io.facets, io.role_facets):
+            if (facet := facets.get("dataQualityAssertions")) is None:
+                continue
+            dataset = {"namespace": io.dataset.namespace, "name": io.dataset.name}
+            found += [
+                {"dataset": dataset, "partition": io.partition, **one}
+                for one in json.loads(facet[2]).get("assertions") or []
+            ]
+    return found
 
 
 def _tries(store: ProvenanceReader, run: RunView) -> list[dict[str, Any]]:

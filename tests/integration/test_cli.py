@@ -168,7 +168,7 @@ VERSION_KEYS = {
 }
 LISTED_KEYS = RUN_KEYS | {"scheduled_at", "queued_at", "synthesised"}
 TOLD_KEYS = LISTED_KEYS | {
-    *("inputs", "outputs", "tries", "children", "error", "facet_names"),
+    *("inputs", "outputs", "checks", "tries", "children", "error", "facet_names"),
 }
 COMPARE_KEYS = {
     *("differs", "left", "right", "manifest_hashes", "manifest", "dependencies"),
@@ -191,8 +191,8 @@ QUERIES: dict[str, set[str]] = {
     "trace upstream dataset:file/weekly --depth 1": TRACE_KEYS,
 }
 CHANGES: dict[str, set[str]] = {
-    "init": {"transport", "written"},
-    "init --write": {"transport", "written"},
+    "init": {"transport", "execute_in_thread", "written"},
+    "init --write": {"transport", "execute_in_thread", "written"},
     "db migrate": {"before", "after"},
     "db expire": {"dropped", "before"},
     "ingest --spool": {
@@ -274,6 +274,35 @@ def test_a_read_that_nothing_verified_is_not_said_to_have_changed(cli: Cli) -> N
     assert "(observed, unverified)" in cli("run", uuid(1)).out
 
 
+def test_a_run_tells_what_was_checked_and_what_came_out(cli: Cli) -> None:
+    assertions = [
+        {"assertion": "row_count", "success": True},
+        {
+            "assertion": "accepted_values",
+            "name": "dest_has_airport",
+            "column": "dest",
+            "success": False,
+            "severity": "warn",
+            "params": {"failedRows": 7},
+        },
+    ]
+    checked = {
+        **ORDERS,
+        "inputFacets": {"dataQualityAssertions": facet(assertions=assertions)},
+    }
+    cli.ingest(event(1, "check", [checked]))
+
+    lines = cli("run", uuid(1)).out.splitlines()
+
+    assert lines[lines.index("  checked") + 1 :][:2] == [
+        "    file//data/orders.csv  row_count: passed",
+        "    file//data/orders.csv  dest_has_airport of dest: failed (warn), 7 rows",
+    ]
+    where = {"dataset": {"namespace": "file", "name": "/data/orders.csv"}, "partition": None}
+    checks = cli("run", uuid(1), "--json").json["checks"]
+    assert checks == [{**where, **one} for one in assertions]
+
+
 def test_a_comparison_tells_the_data_that_differed(told: Cli) -> None:
     answer = told("compare", uuid(1), uuid(2), "--json").json
 
@@ -314,9 +343,15 @@ def test_doctor_says_what_to_do_until_all_is_well(
     found = levels(code=1)
     assert (found["transport"], found["spool"], found["store"]) == ("fail", "ok", "warn")
 
+    assert found["environment"] == "warn"
+
     monkeypatch.setenv("AIRFLOW__OPENLINEAGE__TRANSPORT", TRANSPORT)
+    monkeypatch.setenv("AIRFLOW__OPENLINEAGE__EXECUTE_IN_THREAD", "True")
     cli("db", "migrate")
     assert set(levels(code=0).values()) == {"ok"}
+
+    monkeypatch.setenv("AIRFLOW__CORE__TASK_SUCCESS_OVERTIME", "12")
+    assert levels(code=0)["budgets"] == "warn"
 
     monkeypatch.setenv("AIRFLOW__PROVENANCE__STORE", "mysql://host/db")
     assert levels(code=1)["store"] == "fail"

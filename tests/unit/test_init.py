@@ -25,7 +25,8 @@ HTTP: dict[str, Any] = {"type": "http", "url": "http://marquez:5000/a%20b"}
 READ_BACK = """
 import sys
 from airflow.sdk.configuration import conf
-sys.stdout.write(conf.get("openlineage", "transport") + "\\n" + conf.get("core", "parallelism"))
+asked = ("openlineage", "transport"), ("openlineage", "execute_in_thread"), ("core", "parallelism")
+sys.stdout.write("\\n".join(conf.get(*one) for one in asked))
 """
 
 
@@ -143,9 +144,20 @@ def test_what_is_written_is_what_airflow_reads(home: Path) -> None:
     told = subprocess.run(
         [sys.executable, "-c", READ_BACK], capture_output=True, text=True, check=True
     )
-    transport, parallelism = told.stdout.splitlines()[-2:]
+    transport, in_thread, parallelism = told.stdout.splitlines()[-3:]
     assert json.loads(transport) == wanted_transport(HTTP)
+    assert in_thread == "True"
     assert parallelism == "7"
+
+
+def test_who_wants_forks_keeps_them(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = home / "airflow.cfg"
+    config.write_text("[openlineage]\nexecute_in_thread = False\n")
+
+    assert init("--write", "--json") == 0
+
+    assert json.loads(capsys.readouterr().out)["execute_in_thread"] is False
+    assert read(config.read_text())["openlineage"]["execute_in_thread"] == "False"
 
 
 def test_the_file_before_is_kept_and_no_more_open_than_it_was(home: Path) -> None:
