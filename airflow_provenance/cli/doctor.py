@@ -159,7 +159,7 @@ def _budgets() -> Iterator[Finding]:
             "warn",
             "budgets",
             f"hash_timeout_seconds and table_timeout_seconds allow {looking:g} s together, and "
-            f"Airflow ends a task's process after {allowed:g} s: raise [core] task_success_overtime",
+            f"Airflow ends a task after {allowed:g} s: raise [core] task_success_overtime",
         )
 
 
