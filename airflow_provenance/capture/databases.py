@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any, Protocol
 
+from airflow_provenance.capture.table_names import namespace_of
 from airflow_provenance.capture.tables import PostgresTables, SqliteTables, UnseenError
 from airflow_provenance.checks.sources.database import sqlite_path
 from airflow_provenance.domain.identity import DatasetRef
@@ -89,7 +90,7 @@ class Postgres:
     def open(self) -> None:
         """Ask for its name and schema; if it cannot be reached, that is told with each table."""
         info = self._hook.get_openlineage_database_info(self._connection)
-        self.namespace = f"{info.scheme}://{info.authority}" if info.authority else info.scheme
+        self.namespace = namespace_of(info)
         self._database = info.database
         if not self.namespace.startswith("postgres://"):
             return  # Redshift, by a hook of PostgreSQL

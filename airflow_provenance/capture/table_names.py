@@ -38,5 +38,9 @@ def table_ref(hook: Any, table: str) -> DatasetRef | None:
     database = parts[0] if len(parts) == _MOST_PARTS else info.database
     # The provider writes a schema that it does not know as None; such a name joins with nothing.
     name = ".".join(part for part in (database, schema, parts[-1]) if part)
-    namespace = f"{info.scheme}://{info.authority}" if info.authority else info.scheme
-    return DatasetRef(namespace, name.upper() if info.is_uppercase_names else name)
+    return DatasetRef(namespace_of(info), name.upper() if info.is_uppercase_names else name)
+
+
+def namespace_of(info: Any) -> str:
+    """Return the namespace of a database's tables, by what the hook tells of the database."""
+    return f"{info.scheme}://{info.authority}" if info.authority else str(info.scheme)
