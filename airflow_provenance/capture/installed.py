@@ -21,6 +21,9 @@ _SEPARATORS = re.compile(r"[-_.]+")
 _SPECIAL = {("airflow", "sdk"): "apache-airflow-task-sdk", ("airflow",): "apache-airflow-core"}
 
 
+_Place = tuple[str, int]  # a folder, and when names in it last changed, in nanoseconds
+
+
 class Installed(NamedTuple):
     """A distribution, and the folder that its modules are in."""
 
@@ -32,12 +35,15 @@ class Installed(NamedTuple):
 
 def distributions() -> dict[str, Installed]:
     """Return what is installed, by normalised name; of two with one name what an import finds."""
-    return _distributions(tuple(sys.path))
+    return _distributions(_places())
 
 
 def dependency_list() -> tuple[str, ...]:
-    """Return ``name==version`` of everything installed, sorted."""
-    return _dependency_list(tuple(sys.path))
+    """Return ``name==version`` of everything installed, sorted.
+
+    A process that forks tasks asks once before: its forks then need not look.
+    """
+    return _dependency_list(_places())
 
 
 @lru_cache(maxsize=4)
@@ -48,13 +54,26 @@ def dependencies_hash(dependencies: tuple[str, ...]) -> str:
 
 def distribution_of(module: str) -> Installed | None:
     """Return the distribution that a loaded module belongs to; None for one that has none."""
-    return _distribution_of(module, tuple(sys.path))
+    return _distribution_of(module, _places())
+
+
+def _places() -> tuple[_Place, ...]:
+    """Return where modules are looked for, and since when each is as it is."""
+    return tuple((path, _modified_ns(path)) for path in sys.path)
+
+
+def _modified_ns(path: str) -> int:
+    # A scheduler lives for weeks, and what it knew must not be told of a task after an upgrade.
+    try:
+        return os.stat(path or ".").st_mtime_ns  # noqa: PTH116 - for every task
+    except OSError:
+        return 0
 
 
 @lru_cache(maxsize=4)
-def _distributions(paths: tuple[str, ...]) -> dict[str, Installed]:
+def _distributions(places: tuple[_Place, ...]) -> dict[str, Installed]:
     found: dict[str, Installed] = {}
-    for path in paths:
+    for path, _ in places:
         try:
             with os.scandir(path or ".") as entries:
                 names = sorted(entry.name for entry in entries)
@@ -68,8 +87,8 @@ def _distributions(paths: tuple[str, ...]) -> dict[str, Installed]:
 
 
 @lru_cache(maxsize=4)
-def _dependency_list(paths: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(sorted(f"{one.name}=={one.version}" for one in _distributions(paths).values()))
+def _dependency_list(places: tuple[_Place, ...]) -> tuple[str, ...]:
+    return tuple(sorted(f"{one.name}=={one.version}" for one in _distributions(places).values()))
 
 
 def _installed(site: str, folder: str) -> Installed | None:
@@ -91,9 +110,9 @@ def _normalised(name: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _distribution_of(module: str, paths: tuple[str, ...]) -> Installed | None:
+def _distribution_of(module: str, places: tuple[_Place, ...]) -> Installed | None:
     file = getattr(sys.modules.get(module), "__file__", None)
-    known = _distributions(paths)
+    known = _distributions(places)
     # The innermost: a project may hold its own virtual environment.
     sites = sorted({one.site for one in known.values()}, key=len, reverse=True)
     site = next((one for one in sites if file and Path(file).is_relative_to(one)), None)

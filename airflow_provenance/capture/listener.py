@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 from airflow.listeners import hookimpl
 
-from airflow_provenance.capture import note_lines, service_child, task_notes
+from airflow_provenance.capture import installed, note_lines, service_child, task_notes
 from airflow_provenance.capture.instances import is_orm
 from airflow_provenance.emit import failure, notes
 from airflow_provenance.errors import SettingsError
@@ -59,6 +59,7 @@ def _harmless(hook: Callable[_P, None]) -> Callable[_P, None]:
 def on_starting(component: Any) -> None:
     """Start the service on this host, if a job of Airflow's begins and none runs."""
     service_child.start(component)
+    installed.dependency_list()  # here, for every task that this process will fork
 
 
 @hookimpl(tryfirst=True)
