@@ -104,6 +104,13 @@ OPTIONS: dict[str, Option] = {
             "Most rows of a table whose content is looked at; of a larger one, its columns are.",
         ),
         Option(
+            "reconcile_grace_seconds",
+            "float",
+            "60.0",
+            "Seconds for which events may be on their way, before what Airflow's own record tells"
+            " beyond them is filled in.",
+        ),
+        Option(
             "redact_fields",
             "string",
             "",
@@ -203,6 +210,11 @@ def max_facet_bytes() -> int:
 def hash_timeout_seconds() -> float:
     """[provenance] hash_timeout_seconds: a task's budget for hashing local files."""
     return _seconds("hash_timeout_seconds")
+
+
+def reconcile_grace_seconds() -> float:
+    """[provenance] reconcile_grace_seconds: for how long events may be on their way."""
+    return _seconds("reconcile_grace_seconds")
 
 
 def table_timeout_seconds() -> float:

@@ -57,11 +57,18 @@ def retention_horizon_us() -> int:
     return max(SystemClock().now_us() - settings.raw_retention_days() * _DAY_US, 0)
 
 
-def open_reconciler(store: Store, *, grace_seconds: float = 60.0) -> Reconciler:
-    """Return what compares a store with Airflow's own record, and repairs it."""
+def open_reconciler(store: Store, *, grace_seconds: float | None = None) -> Reconciler:
+    """Return what compares a store with Airflow's own record, and repairs it.
+
+    Args:
+        store: what is compared.
+        grace_seconds: how long ago a row must have changed to be compared; None: the setting's.
+    """
     # Here: a service without this role need not load what it reads by.
     from airflow_provenance.collect.reconcile import Reconciler
 
+    if grace_seconds is None:
+        grace_seconds = settings.reconcile_grace_seconds()
     return Reconciler(store, settings.namespace(), SystemClock(), int(grace_seconds * 1e6))
 
 

@@ -27,9 +27,9 @@ def register(commands: Any) -> None:
     parser.add_argument(
         "--grace",
         type=count,
-        default=60,
         metavar="SECONDS",
-        help="leave out what changed so lately: its events may be on their way (60)",
+        help="leave out what changed so lately: its events may be on their way "
+        "([provenance] reconcile_grace_seconds)",
     )
     add_common(parser)
     parser.set_defaults(function=_run)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -161,3 +163,13 @@ def test_a_store_shares_its_database_with_another_user_of_alembic(engine: Engine
         versions = connection.exec_driver_sql("SELECT version_num FROM alembic_version").all()
     assert [tuple(row) for row in versions] == [("of another",)]
     SqlStore(url).close()
+
+
+def test_threads_that_open_one_empty_store_at_once_all_find_it_made(url: str) -> None:
+    def open_(_: int) -> None:
+        together.wait()
+        SqlStore(url, create=True).close()
+
+    together = threading.Barrier(4)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(open_, range(4)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ VERSION_TABLE = "airflow_provenance_version"
 # Alembic, which takes longer than most answers.
 REVISIONS = ("0001", "0002", "0003", "0004")
 HEAD = REVISIONS[-1]
+# Alembic keeps what it is doing in module variables; other processes are kept out by the database.
+_one_at_a_time = threading.Lock()
 
 
 def current_revision(engine: Engine) -> str | None:
@@ -43,7 +46,7 @@ def migrate(engine: Engine) -> tuple[str | None, str]:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["engine"] = engine
-    with told(engine):
+    with told(engine), _one_at_a_time:
         command.upgrade(config, "head")
     return before, HEAD
 
