@@ -7,6 +7,7 @@ scheduler, others    starting, stopping          nothing: the service starts and
 task                 running                     who runs, since when, where, why, its manifest;
                                                  afterwards, what was asked for beside it
 task                 success, failed, skipped    how and when it ended, content of files, tables
+task                 stopping                    nothing: a remote worker sends what was spooled
 scheduler            failed                      a task that was lost: a ``task_run`` line
 scheduler            DAG run                     a ``dag_run`` line
 API server           any of these                somebody set a state: a ``state_override`` line
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 from airflow.listeners import hookimpl
 
-from airflow_provenance.capture import note_lines, service_child, task_notes
+from airflow_provenance.capture import note_lines, sending, service_child, task_notes
 from airflow_provenance.capture.instances import is_orm
 from airflow_provenance.emit import failure, notes
 from airflow_provenance.errors import SettingsError
@@ -84,10 +85,20 @@ class _AfterOthers:
         if not is_orm(task_instance):
             _settle()
 
+    @hookimpl(trylast=True)
+    def before_stopping(self, component: Any) -> None:
+        """Send what a remote worker's task spooled: its last event is there now."""
+        _send_spooled(component)
+
 
 @_harmless
 def _settle() -> None:
     task_notes.settle()
+
+
+@_harmless
+def _send_spooled(component: Any) -> None:
+    sending.send_spooled(component)
 
 
 after_others = _AfterOthers()

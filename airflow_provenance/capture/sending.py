@@ -1,0 +1,73 @@
+"""At the end of a task, what it spooled goes to ``api_url``: a remote worker's disk may die next.
+
+After the official listener, in the task's own process: its forks have appended their events by
+then. All together there is ``api_timeout_seconds`` for it; what is not acknowledged by then stays
+in the spool, for the next task on this host, or for its service.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from airflow_provenance import settings
+from airflow_provenance.emit import failure, spool
+from airflow_provenance.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from airflow_provenance.collect.drain import Drain
+
+_LATER = "'airflow-provenance service --roles drain' on this host sends it later"
+
+
+def send_spooled(component: Any) -> None:
+    """Send what is spooled where a task's process stops, if there is an ``api_url``."""
+    if type(component).__name__ != "TaskRunnerMarker" or (url := settings.api_url()) is None:
+        return
+    seconds = settings.api_timeout_seconds()
+    if seconds == 0:
+        return
+    from airflow_provenance.collect.drain import Drain
+    from airflow_provenance.collect.http_target import HttpTarget
+
+    deadline = time.monotonic() + seconds
+    target = HttpTarget(
+        url, settings.api_token(), settings.spool_dir(), lambda: deadline - time.monotonic()
+    )
+    drain = Drain(target, settings.spool_dir())
+    warnings: list[str] = []
+    try:
+        for path in [spool.current().path, *_left_behind(drain)]:
+            for report in drain.drain_file(path):
+                warnings += report.warnings
+            if time.monotonic() >= deadline:
+                break
+    except FileNotFoundError:
+        pass  # the service of this host was quicker
+    except StoreError as error:
+        failure.report(_LATER, error, outcome="Provenance waits in the spool")
+    finally:
+        target.close()
+    if warnings:
+        failure.report("set aside", ValueError(warnings[0]), outcome="Provenance was refused")
+
+
+def _left_behind(drain: Drain) -> Iterator[Path]:
+    """Give the files of tasks that ended without sending all; what others send now is theirs."""
+    for path in drain.files():
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            continue
+        finally:
+            os.close(fd)
+        yield path
