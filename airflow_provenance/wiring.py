@@ -17,9 +17,9 @@ from airflow_provenance.store.sql.store import SqlStore
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from airflow_provenance.collect.drain import DrainTarget
     from airflow_provenance.collect.feeds.base import Feed, Route
     from airflow_provenance.collect.forward import Forwarder
+    from airflow_provenance.collect.http_target import HttpTarget
     from airflow_provenance.collect.reconcile import Reconciler
     from airflow_provenance.domain.feed import FeedConfig
     from airflow_provenance.store.base import ProvenanceWriter, Store
@@ -73,17 +73,18 @@ def sends_spool(url: str | None) -> bool:
     return url is None and settings.api_url() is not None
 
 
+def open_api_target() -> HttpTarget:
+    """Return what sends a drain's lines to ``api_url``; `SettingsError` where that is not set."""
+    from airflow_provenance.collect.http_target import HttpTarget
+
+    if (url := settings.api_url()) is None:
+        raise SettingsError("[provenance] api_url is not set: there is nowhere to drain to")
+    return HttpTarget(url, settings.api_token(), settings.spool_dir(), lambda: _REQUEST_SECONDS)
+
+
 def open_drain(store: ProvenanceWriter | None, batch_bytes: int = BATCH_BYTES) -> Drain:
     """Return the drain of the settings' spool into a store; None for ``api_url``."""
-    target: DrainTarget | None = store
-    if target is None:
-        if (url := settings.api_url()) is None:
-            raise SettingsError("[provenance] api_url is not set: there is nowhere to drain to")
-        from airflow_provenance.collect.http_target import HttpTarget
-
-        target = HttpTarget(
-            url, settings.api_token(), settings.spool_dir(), lambda: _REQUEST_SECONDS
-        )
+    target = open_api_target() if store is None else store
     return Drain(target, settings.spool_dir(), batch_bytes=batch_bytes)
 
 

@@ -7,6 +7,7 @@ in the spool, for the next task on this host, or for its service.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import time
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from airflow_provenance.collect.drain import Drain
 
+# Small, so that a slow line still gets somewhere within the time.
+_BATCH_BYTES = 1024 * 1024
 _LATER = "'airflow-provenance service --roles drain' on this host sends it later"
 
 
@@ -39,16 +42,13 @@ def send_spooled(component: Any) -> None:
     target = HttpTarget(
         url, settings.api_token(), settings.spool_dir(), lambda: deadline - time.monotonic()
     )
-    drain = Drain(target, settings.spool_dir())
+    drain = Drain(target, settings.spool_dir(), batch_bytes=_BATCH_BYTES)
     warnings: list[str] = []
     try:
         for path in [spool.current().path, *_left_behind(drain)]:
-            for report in drain.drain_file(path):
-                warnings += report.warnings
-            if time.monotonic() >= deadline:
-                break
-    except FileNotFoundError:
-        pass  # the service of this host was quicker
+            with contextlib.suppress(FileNotFoundError):  # this host's service was quicker
+                for report in drain.drain_file(path):
+                    warnings += report.warnings
     except StoreError as error:
         failure.report(_LATER, error, outcome="Provenance waits in the spool")
     finally:

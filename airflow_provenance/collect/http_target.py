@@ -191,6 +191,8 @@ class HttpTarget:
     def _post(self, body: bytes) -> _Reply:
         """Post in a thread: no other bound holds for name lookups and answers that trickle in."""
         seconds = self._seconds_left()
+        if seconds <= 0:
+            raise StoreUnavailableError(f"{self._where} was too slow to take it all in time")
         replies: list[_Reply | Exception] = []
         worker = threading.Thread(
             target=lambda: replies.append(self._try_to_post(body, seconds)),
@@ -212,7 +214,7 @@ class HttpTarget:
     def _try_to_post(self, body: bytes, seconds: float) -> _Reply | Exception:
         try:
             http = self._http = self._http or self._client()
-            answer = http.post(self._url, content=body, timeout=max(seconds, 0.001))
+            answer = http.post(self._url, content=body, timeout=seconds)
             return _Reply(answer.status_code, answer.content)
         except Exception as error:  # noqa: BLE001 - told by whoever waits for the reply
             return error

@@ -28,9 +28,10 @@ from airflow_provenance.api.datamodels.ingestion import (
 )
 from airflow_provenance.api.parameters import CurrentViewer
 from airflow_provenance.api.security import Viewer
+from airflow_provenance.api.taking import Taken, Taking
 from airflow_provenance.errors import AccessError, RequestError
 from airflow_provenance.formats.spool_line import CONTENT_TYPE, Kind
-from airflow_provenance.store.base import IngestReport, ProvenanceWriter, Rejected
+from airflow_provenance.store.base import Rejected
 
 router = APIRouter(tags=["OpenLineage"])
 
@@ -129,10 +130,8 @@ def _ingest_spool(request: Request, viewer: Viewer, body: bytes) -> IngestionRes
         else:
             why = _NOBODYS if kind == "E" else _NO_NOTE
             rejected.append(Rejected(kind, raw, "invalid_event", why, source))
-    store: ProvenanceWriter = request.app.state.stores.get()
-    now_us = request.app.state.clock.now_us()
-    report = store.ingest(entries, received_us=now_us, source=source, rejected=rejected)
-    return _answer(raws, report, refused)
+    taking: Taking = request.app.state.taking
+    return _answer(raws, taking.take(source, entries, rejected), refused)
 
 
 def _ingest(request: Request, viewer: Viewer, body: bytes) -> IngestionResponse:
@@ -142,10 +141,9 @@ def _ingest(request: Request, viewer: Viewer, body: bytes) -> IngestionResponse:
     # What does not say whose it is cannot be held against the namespaces: nor is it an event.
     nobodys = set(raws) - set(good)
     unread += [Rejected("E", raw, "invalid_event", _NOBODYS, source) for raw in nobodys]
-    store: ProvenanceWriter = request.app.state.stores.get()
-    now_us = request.app.state.clock.now_us()
-    report = store.ingest(as_entries(good), received_us=now_us, source=source, rejected=unread)
-    return _answer(raws or [one.raw for one in unread], report)
+    taking: Taking = request.app.state.taking
+    taken = taking.take(source, as_entries(good), unread)
+    return _answer(raws or [one.raw for one in unread], taken)
 
 
 def _is_allowed(viewer: Viewer, raw: bytes, kind: Kind = "E") -> bool:
@@ -171,11 +169,10 @@ def _namespaces(raw: bytes, kind: Kind) -> list[str]:
 
 def _answer(
     raws: list[bytes],
-    report: IngestReport,
+    taken: Taken,
     not_taken: Mapping[bytes, Rejected] = MappingProxyType({}),
 ) -> IngestionResponse:
-    refused = {one.raw: one for one in report.refused}
-    new = set(report.accepted)
+    refused, new = taken.refused, set(taken.accepted)
     verdicts = []
     for index, raw in enumerate(raws):
         if raw in not_taken:
