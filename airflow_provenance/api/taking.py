@@ -1,9 +1,9 @@
 """Requests that arrive together go to the store in one transaction.
 
-A transaction costs what it costs, mostly a disk's wait, for one event as for a thousand; and a
-store writes one at a time. So whoever's turn it is takes along what others brought meanwhile, and
-they find theirs done when their turn comes. Nobody waits for company, and each answer is given
-after its own commit.
+A transaction costs what it costs, mostly waits for a disk or a server, for one event as for a
+thousand; and a store writes one at a time. So one request writes, and when it is done the next one
+writes for all that came meanwhile. Nobody waits for company, and each answer is given after its own
+commit.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from airflow_provenance.errors import ProvenanceError
+from airflow_provenance.errors import ProvenanceError, StoreUnavailableError
 from airflow_provenance.formats.spool_line import Kind
 from airflow_provenance.store.base import IngestReport, ProvenanceWriter, Rejected
 
@@ -35,6 +35,7 @@ class _Request:
         self.source, self.entries, self.rejected = source, entries, rejected
         self.taken: Taken | None = None
         self.error: Exception | None = None
+        self.may_go_on = threading.Event()  # it is done, or its turn to write
 
     @property
     def size(self) -> int:
@@ -56,8 +57,8 @@ class Taking:
     def __init__(self, store: Callable[[], ProvenanceWriter], now_us: Callable[[], int]) -> None:
         self._store, self._now_us = store, now_us
         self._waiting: list[_Request] = []
+        self._is_writing = False
         self._lock = threading.Lock()
-        self._turn = threading.Lock()
 
     def take(
         self, source: str, entries: Sequence[tuple[Kind, bytes]], rejected: Sequence[Rejected]
@@ -66,12 +67,29 @@ class Taking:
         mine = _Request(source, entries, rejected)
         with self._lock:
             self._waiting.append(mine)
-        with self._turn:
-            while not mine.is_done:
-                self._ingest(self._next_batch())
-        if mine.error is not None:
-            raise mine.error
-        return mine.taken or Taken()
+            must_wait, self._is_writing = self._is_writing, True
+        if must_wait:
+            mine.may_go_on.wait()
+        if not mine.is_done:
+            self._write()
+        if mine.taken is None:
+            raise mine.error or AssertionError("a request that is done has an outcome")
+        return mine.taken
+
+    def _write(self) -> None:
+        batch = self._next_batch()
+        try:
+            self._ingest(batch)
+        finally:
+            with self._lock:
+                if self._waiting:
+                    self._waiting[0].may_go_on.set()
+                else:
+                    self._is_writing = False
+            for one in batch:
+                if not one.is_done:  # the process is about to end
+                    one.error = StoreUnavailableError("the transaction was broken off")
+                one.may_go_on.set()
 
     def _next_batch(self) -> list[_Request]:
         """Return requests of one sender, the oldest and those that fit beside it."""
