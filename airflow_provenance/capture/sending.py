@@ -11,11 +11,12 @@ import contextlib
 import fcntl
 import os
 import time
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from airflow_provenance import settings
 from airflow_provenance.emit import failure, spool
-from airflow_provenance.errors import StoreError
+from airflow_provenance.errors import SettingsError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,36 +26,46 @@ if TYPE_CHECKING:
 
 # Small, so that a slow line still gets somewhere within the time.
 _BATCH_BYTES = 1024 * 1024
+_WAITS = "Provenance waits in the spool"
 _LATER = "'airflow-provenance service --roles drain' on this host sends it later"
 
 
 def send_spooled(component: Any) -> None:
     """Send what is spooled where a task's process stops, if there is an ``api_url``."""
-    if type(component).__name__ != "TaskRunnerMarker" or (url := settings.api_url()) is None:
+    if type(component).__name__ != "TaskRunnerMarker":
         return
-    seconds = settings.api_timeout_seconds()
-    if seconds == 0:
-        return
+    try:
+        refused = _send()
+    except SettingsError as error:
+        failure.report(f"mend the setting, and {_LATER}", error, outcome=_WAITS)
+    except (StoreError, OSError) as error:
+        failure.report(_LATER, error, outcome=_WAITS)
+    else:
+        if refused:
+            failure.report("see there", ValueError(refused[0]), outcome="Provenance was set aside")
+
+
+def _send() -> list[str]:
+    """Send this task's file and those left behind; return what was refused."""
+    url, seconds = settings.api_url(), settings.api_timeout_seconds()
+    if url is None or seconds == 0:
+        return []
     from airflow_provenance.collect.drain import Drain
     from airflow_provenance.collect.http_target import HttpTarget
 
     deadline = time.monotonic() + seconds
-    target = HttpTarget(
-        url, settings.api_token(), settings.spool_dir(), lambda: deadline - time.monotonic()
-    )
-    drain = Drain(target, settings.spool_dir(), batch_bytes=_BATCH_BYTES)
-    warnings: list[str] = []
+    directory = settings.spool_dir()
+    target = HttpTarget(url, settings.api_token(), directory, lambda: deadline - time.monotonic())
+    drain = Drain(target, directory, batch_bytes=_BATCH_BYTES)
+    refused: list[str] = []
     try:
-        for path in [spool.current().path, *_left_behind(drain)]:
+        for path in chain([spool.current().path], _left_behind(drain)):
             with contextlib.suppress(FileNotFoundError):  # this host's service was quicker
                 for report in drain.drain_file(path):
-                    warnings += report.warnings
-    except StoreError as error:
-        failure.report(_LATER, error, outcome="Provenance waits in the spool")
+                    refused += report.warnings
     finally:
         target.close()
-    if warnings:
-        failure.report("set aside", ValueError(warnings[0]), outcome="Provenance was refused")
+    return refused
 
 
 def _left_behind(drain: Drain) -> Iterator[Path]:

@@ -299,7 +299,7 @@ def test_what_the_token_is_not_for_is_set_aside_and_the_rest_is_sent(
     with serving(tmp_path, namespaces=["flights"]) as server:
         other = {"AIRFLOW__OPENLINEAGE__NAMESPACE": "elsewhere"}
         log = worker.run_dag("one_task", server.url, server.token, **other)
-        assert sum("Provenance was refused" in one for one in log.splitlines()) == 1
+        assert sum("Provenance was set aside" in one for one in log.splitlines()) == 1
         worker.run_dag("outcomes", server.url, server.token)
         assert ("works", -1, 1) not in states(server.store)
         assert states(server.store)["mapped", 1, 1] == "COMPLETE"
@@ -310,3 +310,35 @@ def test_what_the_token_is_not_for_is_set_aside_and_the_rest_is_sent(
     with serving(tmp_path / "mended") as served:
         worker.drain(served.url, served.token)
         assert states(served.store) == {("works", -1, 1): "COMPLETE"}
+
+
+def test_without_a_store_the_service_drains_alone_and_doctor_shows_no_token(
+    worker: Worker, tmp_path: Path
+) -> None:
+    with serving(tmp_path, namespaces=["flights"]) as server:
+        env = worker.env(server.url, server.token)
+        del env["AIRFLOW__PROVENANCE__STORE"]
+        env["AIRFLOW_HOME"] = str(tmp_path / "home")
+        log = tmp_path / "service.log"
+        with log.open("wb") as out:
+            service = subprocess.Popen([*CLI, "service"], env=env, stdout=out, stderr=out)
+        wait_until(lambda: "serves: " in log.read_text(), "it serves")
+        service.terminate()
+        assert service.wait(30) == 0
+        done = subprocess.run(
+            [*CLI, "doctor"], env=env, capture_output=True, text=True, check=False
+        )
+    assert "serves: drain\n" in log.read_text()
+    assert not list((tmp_path / "home").rglob("*.db"))
+    told = done.stdout + done.stderr
+    assert f"what is spooled here is sent to {server.url}" in told
+    assert "none on this host: api_url has it" in told
+    assert server.token not in told + log.read_text()
+
+
+def test_a_wrong_url_is_told_and_the_spool_is_kept(worker: Worker) -> None:
+    log = worker.run_dag("one_task", "https://me:s3cret@example.com", "a-token-of-nobody")
+    (line,) = [one for one in log.splitlines() if WAITS in one]
+    assert "api_url must be host and path alone" in line
+    assert "s3cret" not in log
+    assert b'"eventType":"COMPLETE"' in worker.files()[0].read_bytes()
