@@ -456,9 +456,8 @@ def test_requests_that_wait_for_each_other_share_a_transaction_and_each_gets_its
         assert slow.begun.wait(30)
         twice = [pool.submit(take, "a", raw(2)), pool.submit(take, "a", raw(2))]
         wrong = pool.submit(take, "a", b'{"no": "event"}', raw(3))
-        poisoned = pool.submit(take, "a", raw(4, pad="poison"))
         other = pool.submit(take, "b", raw(5))
-        while len(taking._waiting) < 5:
+        while len(taking._waiting) < 4:
             time.sleep(0.01)
         slow.may_go.set()
         assert first.result().accepted == {raw(1)}
@@ -466,8 +465,27 @@ def test_requests_that_wait_for_each_other_share_a_transaction_and_each_gets_its
         assert wrong.result().accepted == {raw(3)}
         assert [one.reason for one in wrong.result().refused.values()] == ["invalid_event"]
         assert other.result().accepted == {raw(5)}
+    # One of another sender goes alone.
+    assert sorted(slow.batches) == [1, 1, 4]
+    assert store.counts()["entries"] == 4
+
+
+def test_a_request_that_breaks_a_transaction_breaks_no_other_request(store: Store) -> None:
+    slow = Slow(store)
+    taking = Taking(lambda: slow, lambda: 1_800_000_000_000_000)  # type: ignore[arg-type,return-value]
+
+    def take(number: int, pad: str = "") -> Any:
+        return taking.take("a", [("E", json.dumps(event(number, pad=pad)).encode())], [])
+
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(take, 1)
+        assert slow.begun.wait(30)
+        poisoned, good = pool.submit(take, 2, "poison"), pool.submit(take, 3)
+        while len(taking._waiting) < 2:
+            time.sleep(0.01)
+        slow.may_go.set()
+        assert len(first.result().accepted) == len(good.result().accepted) == 1
         with pytest.raises(RuntimeError, match="poison"):
             poisoned.result()
-    # One of another sender goes alone; the batch that the poison broke was parted.
-    assert sorted(slow.batches) == [1, 1, 1, 1, 1, 2, 5]
-    assert store.counts()["entries"] == 4
+    assert sorted(slow.batches) == [1, 1, 1, 2]
+    assert store.counts()["entries"] == 2
