@@ -15,7 +15,7 @@ import re
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from airflow_provenance.domain.feed import FeedConfig, parse_feeds
 from airflow_provenance.domain.granularity import Policy, parse_policy
@@ -172,6 +172,28 @@ OPTIONS: dict[str, Option] = {
             is_sensitive=True,
         ),
         Option(
+            "api_url",
+            "string",
+            "",
+            "Where the HTTP interface is: what is spooled on this host is sent there instead of "
+            "being written to the store, at the end of each task and by the service's role drain.",
+            "https://airflow.example.com/provenance",
+        ),
+        Option(
+            "api_token",
+            "string",
+            "",
+            "Token for api_url, with the scope ingest for the namespaces of this host's tasks.",
+            is_sensitive=True,
+        ),
+        Option(
+            "api_timeout_seconds",
+            "float",
+            "5.0",
+            "Seconds a task waits at its end until what it spooled is sent to api_url, all "
+            "together; what is not sent by then stays in the spool. 0 leaves it to the service.",
+        ),
+        Option(
             "max_request_bytes",
             "integer",
             str(64 * 1024 * 1024),
@@ -185,6 +207,11 @@ def store() -> str:
     """[provenance] store: the SQLAlchemy URL of the provenance store."""
     # In a URL a percent sign or a question mark of the path must be quoted.
     return _text("store", home=quote(str(airflow_home())))
+
+
+def is_store_set() -> bool:
+    """Whether somebody set ``store``."""
+    return store() != OPTIONS["store"].default.replace("{AIRFLOW_HOME}", quote(str(airflow_home())))
 
 
 def spool_dir() -> Path:
@@ -287,6 +314,43 @@ def feeds() -> list[FeedConfig]:
 def api_tokens() -> str:
     """[provenance] api_tokens: who may use the HTTP interface, as JSON; `api.tokens` reads it."""
     return _text("api_tokens")
+
+
+def api_url() -> str | None:
+    """[provenance] api_url: where what is spooled is sent to, without a slash at the end."""
+    value = _text("api_url").strip().rstrip("/")
+    if not value:
+        return None
+    advice = f"(or {OPTIONS['api_url'].env_var})"
+    try:
+        parts = urlsplit(value)
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_url = False
+    if not is_url:
+        raise SettingsError(f"[{SECTION}] api_url is no URL of http or https {advice}")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        # Not shown: it may hold a password.
+        raise SettingsError(
+            f"[{SECTION}] api_url must be host and path alone, with the token in api_token {advice}"
+        )
+    return value
+
+
+def api_token() -> str | None:
+    """[provenance] api_token: what api_url knows this host by. No error shows it."""
+    value = _text("api_token").strip()
+    if not (value.isascii() and value.isprintable()) or " " in value:
+        variable = OPTIONS["api_token"].env_var
+        raise SettingsError(
+            f"[{SECTION}] api_token is no token: no header can hold it ({variable})"
+        )
+    return value or None
+
+
+def api_timeout_seconds() -> float:
+    """[provenance] api_timeout_seconds: a task's budget for sending what it spooled."""
+    return _seconds("api_timeout_seconds")
 
 
 def max_request_bytes() -> int:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from airflow_provenance.collect.feeds.base import Feed, Route
     from airflow_provenance.collect.forward import Forwarder
+    from airflow_provenance.collect.http_target import HttpTarget
     from airflow_provenance.collect.reconcile import Reconciler
     from airflow_provenance.domain.feed import FeedConfig
     from airflow_provenance.store.base import ProvenanceWriter, Store
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 _DAY_US = 86_400_000_000
 # The service must be able to end within 2 s, and ends between batches.
 SERVICE_BATCH_BYTES = 1024 * 1024
+# For one batch over HTTP; nobody's task waits for it.
+_REQUEST_SECONDS = 30.0
 
 
 def open_store(url: str | None = None, *, create: bool = False) -> Store:
@@ -72,9 +75,24 @@ def open_reconciler(store: Store, *, grace_seconds: float | None = None) -> Reco
     return Reconciler(store, settings.namespace(), SystemClock(), int(grace_seconds * 1e6))
 
 
-def open_drain(store: ProvenanceWriter, batch_bytes: int = BATCH_BYTES) -> Drain:
-    """Return the drain of the settings' spool into a store."""
-    return Drain(store, settings.spool_dir(), batch_bytes=batch_bytes)
+def sends_spool(url: str | None) -> bool:
+    """Whether this host's spool goes to ``api_url``, and not to a store that was named."""
+    return url is None and settings.api_url() is not None
+
+
+def open_api_target() -> HttpTarget:
+    """Return what sends a drain's lines to ``api_url``; `SettingsError` where that is not set."""
+    from airflow_provenance.collect.http_target import HttpTarget
+
+    if (url := settings.api_url()) is None:
+        raise SettingsError("[provenance] api_url is not set: there is nowhere to drain to")
+    return HttpTarget(url, settings.api_token(), settings.spool_dir(), lambda: _REQUEST_SECONDS)
+
+
+def open_drain(store: ProvenanceWriter | None, batch_bytes: int = BATCH_BYTES) -> Drain:
+    """Return the drain of the settings' spool into a store; None for ``api_url``."""
+    target = open_api_target() if store is None else store
+    return Drain(target, settings.spool_dir(), batch_bytes=batch_bytes)
 
 
 def open_feeds() -> list[Route]:

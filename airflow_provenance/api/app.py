@@ -19,6 +19,7 @@ from airflow_provenance.api.datamodels.ingestion import ErrorResponse
 from airflow_provenance.api.parameters import identified
 from airflow_provenance.api.routes import datasets, events, ingestion, jobs, lineage, runs
 from airflow_provenance.api.security import Security
+from airflow_provenance.api.taking import Taking
 from airflow_provenance.domain.clock import Clock, SystemClock
 from airflow_provenance.errors import (
     AccessError,
@@ -115,6 +116,7 @@ def create_app(
     app.state.security = security
     app.state.limits = limits
     app.state.clock = clock or SystemClock()
+    app.state.taking = Taking(stores.get, app.state.clock.now_us)
     for module in (ingestion, runs, jobs, datasets, events, lineage):
         app.include_router(module.router, prefix=PREFIX)
     app.add_api_route(f"{PREFIX}/openapi.json", app.openapi, include_in_schema=False)

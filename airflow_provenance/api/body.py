@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import msgspec
 from starlette.requests import Request
 
+from airflow_provenance.collect.spool_block import records_of
 from airflow_provenance.errors import RequestError, TooLargeError
 from airflow_provenance.formats.spool_line import Kind
 from airflow_provenance.store.base import Rejected
@@ -69,6 +70,21 @@ def split_events(body: bytes, source: str) -> tuple[list[bytes], list[Rejected]]
     return [bytes(raw).strip() for raw in raws], []
 
 
+def split_spool(body: bytes, source: str) -> list[tuple[Kind, bytes] | Rejected]:
+    """Return the records of lines of a spool, in their order; torn ones are rejected.
+
+    Raises:
+        RequestError: there is nothing in it.
+        TooLargeError: there are too many.
+    """
+    records = records_of(body, source)
+    if not records:
+        raise RequestError("the body is empty: send lines of a spool file")
+    if len(records) > MAX_EVENTS:
+        raise TooLargeError(f"{len(records)} records: send at most {MAX_EVENTS} at a time")
+    return records
+
+
 def as_entries(raws: list[bytes]) -> list[tuple[Kind, bytes]]:
     """Return events as a store takes them, the same as drained ones."""
     return [("E", raw) for raw in raws]
@@ -77,11 +93,11 @@ def as_entries(raws: list[bytes]) -> list[tuple[Kind, bytes]]:
 def _refuse_larger(body: bytearray, limits: BodyLimits) -> None:
     if len(body) <= min(limits.event, limits.request):
         return
+    if len(body) > limits.request:
+        raise _too_large("max_request_bytes", limits.request)
     is_one = not body.removeprefix(_BOM).lstrip().startswith(b"[")
     if is_one and len(body) > limits.event:
         raise _too_large("max_event_bytes", limits.event)
-    if len(body) > limits.request:
-        raise _too_large("max_request_bytes", limits.request)
 
 
 def _too_large(option: str, limit: int) -> TooLargeError:

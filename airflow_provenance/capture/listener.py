@@ -8,6 +8,7 @@ task                 running                     who runs, since when, where, wh
                                                  afterwards, what was asked for beside it
 task                 success, failed, skipped    how and when it ended, content of files, tables;
                                                  afterwards, a line if no event told the end
+task                 stopping                    nothing: a remote worker sends what was spooled
 scheduler            failed                      a task that was lost: a ``task_run`` line
 scheduler            DAG run                     a ``dag_run`` line
 API server           any of these                somebody set a state: a ``state_override`` line
@@ -24,7 +25,13 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 from airflow.listeners import hookimpl
 
-from airflow_provenance.capture import installed, note_lines, service_child, task_notes
+from airflow_provenance.capture import (
+    installed,
+    note_lines,
+    sending,
+    service_child,
+    task_notes,
+)
 from airflow_provenance.capture.instances import is_orm
 from airflow_provenance.emit import failure, notes
 from airflow_provenance.errors import SettingsError
@@ -106,6 +113,11 @@ class _AfterOthers:
         """See that the end was told."""
         _ensure_told(task_instance)
 
+    @hookimpl(trylast=True)
+    def before_stopping(self, component: Any) -> None:
+        """Send what a remote worker's task spooled: its last event is there now."""
+        _send_spooled(component)
+
 
 @_harmless
 def _settle() -> None:
@@ -116,6 +128,11 @@ def _settle() -> None:
 def _ensure_told(task_instance: Any) -> None:
     if not is_orm(task_instance):
         task_notes.ensure_told()
+
+
+@_harmless
+def _send_spooled(component: Any) -> None:
+    sending.send_spooled(component)
 
 
 after_others = _AfterOthers()

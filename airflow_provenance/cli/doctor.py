@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 from airflow_provenance import settings, wiring
 from airflow_provenance.cli.init import TRANSPORT, wanted_transport
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from airflow_provenance.collect.drain import DrainTarget
+    from airflow_provenance.store.base import Store
 
 _LOW_DISK_BYTES = 1 << 30
 _STALE_SPOOL_SECONDS = 600
@@ -61,6 +66,7 @@ def examine(store_url: str | None) -> Iterator[Finding]:
         _values,
         _granularity,
         _feeds,
+        _api,
         lambda: _spool(store_url),
         lambda: _store(store_url),
     )
@@ -180,6 +186,18 @@ def _feeds() -> Iterator[Finding]:
     yield Finding("ok", "feeds", ", ".join(feeds) or "none: events stay in the store")
 
 
+def _api() -> Iterator[Finding]:
+    if (url := settings.api_url()) is None:
+        return
+    parts = urlsplit(url)
+    if settings.api_token() is None:
+        yield Finding("fail", "api", "api_url is set without api_token: nothing will be taken")
+    elif parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+        yield Finding("warn", "api", f"the token goes to {url} in the clear: use https")
+    else:
+        yield Finding("ok", "api", f"what is spooled here is sent to {url}")
+
+
 def _spool(store_url: str | None) -> Iterator[Finding]:
     directory = settings.spool_dir()
     try:
@@ -216,14 +234,18 @@ def _spool(store_url: str | None) -> Iterator[Finding]:
 
 def _undrained(directory: Path, store_url: str | None) -> list[tuple[int, float]]:
     """Return (bytes, time of the last write) of each spool file that is not drained to its end."""
-    try:
-        store = wiring.open_store(store_url)
-    except ProvenanceError:  # told by its own check; then nothing was drained
-        store = None
+    store: Store | None = None
+    target: DrainTarget | None = None
+    # What is wrong is told by a check of its own; then nothing was drained.
+    with contextlib.suppress(ProvenanceError):
+        if wiring.sends_spool(store_url):
+            target = wiring.open_api_target()
+        else:
+            target = store = wiring.open_store(store_url)
     left = []
     for path in directory.glob("*.spool"):
         status = path.stat()
-        drained = 0 if store is None else store.spool_offset(path.name)
+        drained = 0 if target is None else target.spool_offset(path.name)
         if status.st_size > drained:
             left.append((status.st_size - drained, status.st_mtime))
     if store is not None:
@@ -232,6 +254,9 @@ def _undrained(directory: Path, store_url: str | None) -> list[tuple[int, float]
 
 
 def _store(url: str | None) -> Iterator[Finding]:
+    if wiring.sends_spool(url) and not settings.is_store_set():
+        yield Finding("ok", "store", "none on this host: api_url has it")
+        return
     try:
         store = wiring.open_store(url)
     except StoreMigrationError as error:

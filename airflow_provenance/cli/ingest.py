@@ -43,15 +43,18 @@ def register(commands: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     if bool(options.files) == options.spool or (options.follow and not options.spool):
         raise SettingsError("name files to ingest, or --spool (with --follow to go on)")
-    store = wiring.open_store(options.store, create=True)
     unread: list[str] = []
-    try:
-        if options.spool:
-            report = _drain(store, options)
-        else:
-            report, unread = _load(store, options.files)
-    finally:
-        store.close()
+    if options.spool and wiring.sends_spool(options.store):
+        report = _drain(None, options)
+    else:
+        store = wiring.open_store(options.store, create=True)
+        try:
+            if options.spool:
+                report = _drain(store, options)
+            else:
+                report, unread = _load(store, options.files)
+        finally:
+            store.close()
     refused = report.quarantined + report.refused_again
     if unread and not report.received:
         raise ProvenanceError("; ".join(unread))
@@ -109,7 +112,7 @@ def _ingest(store: Store, source: str, batch: Batch) -> IngestReport:
     )
 
 
-def _drain(store: Store, options: argparse.Namespace) -> IngestReport:
+def _drain(store: Store | None, options: argparse.Namespace) -> IngestReport:
     if not options.follow:
         return wiring.open_drain(store).run_once(_tell_progress)
     total = IngestReport()
@@ -119,13 +122,13 @@ def _drain(store: Store, options: argparse.Namespace) -> IngestReport:
     return total
 
 
-def _follow(store: Store, total: IngestReport) -> None:
+def _follow(store: Store | None, total: IngestReport) -> None:
     """Drain again and again, and once an hour drop raw events that are past their retention."""
     drain, next_expiry = wiring.open_drain(store), 0.0
     while True:
         try:
             total.add(drain.run_once(_tell_progress))
-            if time.monotonic() >= next_expiry:
+            if store is not None and time.monotonic() >= next_expiry:
                 next_expiry = time.monotonic() + _EXPIRY_SECONDS
                 store.expire(wiring.retention_horizon_us())
         except ProvenanceError as error:

@@ -31,7 +31,7 @@ def register(commands: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     from airflow_provenance.service import logs, roles, run
 
-    chosen = roles.named(options.roles or ",".join(roles.ROLES))
+    chosen = roles.named(options.roles or roles.usual(options.store))
     logs.set_up(as_json=options.log_json)
     return run.run(
         run.Options(

@@ -16,25 +16,44 @@ import errno
 import fcntl
 import logging
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from airflow_provenance.collect.spool_block import records_of
 from airflow_provenance.domain.clock import Clock, SystemClock
-from airflow_provenance.errors import EventError
-from airflow_provenance.formats.spool_line import MAGIC, decode_line
 from airflow_provenance.store.base import IngestReport, Rejected, SpoolOffset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from airflow_provenance.formats.spool_line import Kind
-    from airflow_provenance.store.base import ProvenanceWriter
 
 _log = logging.getLogger(__name__)
 SUFFIX = ".spool"
 # A batch is a transaction: larger ones are quicker up to some thousand events, and hold the store's
 # write lock for longer.
 BATCH_BYTES = 8 * 1024 * 1024
+
+
+class DrainTarget(Protocol):
+    """Where spooled lines go: a store here, or one that is reached over HTTP (`http_target`)."""
+
+    def ingest(
+        self,
+        entries: Sequence[tuple[Kind, bytes]],
+        *,
+        received_us: int,
+        source: str = "",
+        rejected: Sequence[Rejected] = (),
+        offset: SpoolOffset | None = None,
+    ) -> IngestReport:
+        """Take a batch, and move the file's offset; see `store.base.ProvenanceWriter`."""
+
+    def spool_offset(self, file: str) -> int:
+        """Return how far a spool file was taken, in bytes."""
+
+    def forget_spool(self, file: str) -> None:
+        """Forget the offset of a spool file that is gone."""
 
 
 class Drain:
@@ -49,7 +68,7 @@ class Drain:
 
     def __init__(
         self,
-        store: ProvenanceWriter,
+        store: DrainTarget,
         spool_dir: Path,
         clock: Clock | None = None,
         batch_bytes: int = BATCH_BYTES,
@@ -83,7 +102,7 @@ class Drain:
         total = IngestReport()
         for path in self.files():
             try:
-                for report in self._drain(path):
+                for report in self.drain_file(path):
                     total.add(report)
                     if progress is not None:
                         progress(total)
@@ -101,7 +120,8 @@ class Drain:
                 _log.warning("Cannot drain %s (%s): %s", path, error.strerror, advice)
         return total
 
-    def _drain(self, path: Path) -> Iterator[IngestReport]:
+    def drain_file(self, path: Path) -> Iterator[IngestReport]:
+        """Ingest one file, a batch at a time. Raises `OSError` and `StoreError`."""
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             yield from self._drain_whole_lines(fd, path)
@@ -138,19 +158,9 @@ class Drain:
             yield self._ingest(path, start, tail)
 
     def _ingest(self, path: Path, start: int, block: bytes) -> IngestReport:
-        entries: list[tuple[Kind, bytes]] = []
-        rejected: list[Rejected] = []
-        position = start
-        for line in block.split(b"\n"):
-            if line:
-                try:
-                    entries.append(decode_line(line))
-                except EventError as error:
-                    torn, whole = _parted(line)
-                    entries += whole
-                    source = f"{path.name}:{position}"
-                    rejected.append(Rejected("?", torn, error.reason, str(error), source))
-            position += len(line) + 1
+        records = records_of(block, path.name, start)
+        entries = [one for one in records if not isinstance(one, Rejected)]
+        rejected = [one for one in records if isinstance(one, Rejected)]
         return self._store.ingest(
             entries,
             received_us=self._clock.now_us(),
@@ -158,20 +168,6 @@ class Drain:
             rejected=rejected,
             offset=SpoolOffset(path.name, start, start + len(block)),
         )
-
-
-def _parted(line: bytes) -> tuple[bytes, list[tuple[Kind, bytes]]]:
-    """Part a torn line from a whole one that another process wrote right behind it.
-
-    Length and checksum must be right, so this is no guess.
-    """
-    position = line.find(MAGIC, 1)
-    while position > 0:
-        try:
-            return line[:position], [decode_line(line[position:])]
-        except EventError:
-            position = line.find(MAGIC, position + 1)
-    return line, []
 
 
 def _read_lines(fd: int, start: int, size: int) -> bytes:

@@ -18,6 +18,8 @@ from airflow_provenance.errors import EventError
 
 Kind = Literal["E", "N"]
 MAGIC = b"P1"
+# Of lines that are sent over HTTP.
+CONTENT_TYPE = "application/vnd.airflow-provenance.spool"
 
 
 def _checksum(kind: bytes, payload: bytes) -> bytes:

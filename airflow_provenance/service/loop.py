@@ -100,7 +100,7 @@ class Loop:
             self.busy_seconds += time.monotonic() - began
 
     def _opened(self) -> Step:
-        if self._store is None:
+        if self._store is None and self.role.needs_store(self._store_url):
             self._store = wiring.open_store(self._store_url, create=True)
         if self._step is None:
             self._step = self.role.open(self._store)

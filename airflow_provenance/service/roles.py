@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from airflow_provenance import wiring
+from airflow_provenance import settings, wiring
 from airflow_provenance.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -38,18 +38,20 @@ class Role(NamedTuple):
     Attributes:
         name: as ``--roles`` names it.
         open: makes its step on a store of its own.
+        needs_store: whether it does, by the store's URL that was given; else it is passed None.
         once_across_hosts: whether it needs the lease; otherwise every host's service does it.
         busy_pause_seconds, idle_pause_seconds: until the next step, after work and without.
     """
 
     name: str
-    open: Callable[[Store], Step]
+    open: Callable[[Any], Step]
+    needs_store: Callable[[str | None], bool] = lambda _: True
     once_across_hosts: bool = False
     busy_pause_seconds: float = 0.1
     idle_pause_seconds: float = 1.0
 
 
-def _open_drain(store: Store) -> Step:
+def _open_drain(store: Store | None) -> Step:
     drain = wiring.open_drain(store, wiring.SERVICE_BATCH_BYTES)
     next_expiry = time.monotonic() + 60.0  # not at once: a host that starts has other things to do
 
@@ -57,7 +59,7 @@ def _open_drain(store: Store) -> Step:
         nonlocal next_expiry
         report = drain.run_once(should_stop=should_stop)
         _tell(report, loop)
-        if time.monotonic() >= next_expiry and not should_stop():
+        if store is not None and time.monotonic() >= next_expiry and not should_stop():
             next_expiry = time.monotonic() + _EXPIRY_SECONDS
             loop.counts["events_expired"] += store.expire(wiring.retention_horizon_us())
         return report.received > 0
@@ -127,11 +129,18 @@ def _tell(report: IngestReport, loop: Loop) -> None:
 ROLES: dict[str, Role] = {
     role.name: role
     for role in (
-        Role("drain", _open_drain),
+        Role("drain", _open_drain, needs_store=lambda url: not wiring.sends_spool(url)),
         Role("forward", _open_forward, once_across_hosts=True),
         Role("reconcile", _open_reconcile, once_across_hosts=True, idle_pause_seconds=30.0),
     )
 }
+
+
+def usual(store_url: str | None) -> str:
+    """Return the roles of a service that is told none: on a host without a store, the drain."""
+    if wiring.sends_spool(store_url) and not settings.is_store_set():
+        return "drain"
+    return ",".join(ROLES)
 
 
 def named(text: str) -> list[Role]:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.benchmarks import hashing, ingest, overhead, trace
+from tests.benchmarks import hashing, ingest, over_http, overhead, trace
 from tests.benchmarks.rounds import machine, postgres_server, server_settings
 
 if TYPE_CHECKING:
@@ -19,16 +19,24 @@ FULL = {
     "ingest": {"events": 40_000, "rounds": 5},
     "trace": {"runs": 1_000_000, "nodes": 300, "rounds": 3},
     "hashing": {"megabytes": 1024, "rounds": 3},
+    "http": {"seconds": 60, "events": 400, "rounds": 5},
     "overhead": {"tasks": 100, "pairs": 200},
 }
 QUICK = {
     "ingest": {"events": 4_000, "rounds": 1},
     "trace": {"runs": 5_000, "nodes": 30, "rounds": 1},
     "hashing": {"megabytes": 4, "rounds": 1},
+    "http": {"seconds": 1, "events": 16, "rounds": 1},
     "overhead": {"tasks": 3, "pairs": 2},
 }
 
-_BENCHMARKS = {"ingest": ingest, "trace": trace, "hashing": hashing, "overhead": overhead}
+_BENCHMARKS = {
+    "ingest": ingest,
+    "trace": trace,
+    "hashing": hashing,
+    "http": over_http,
+    "overhead": overhead,
+}
 
 
 def _say(text: str) -> None:
@@ -36,7 +44,7 @@ def _say(text: str) -> None:
     sys.stdout.flush()
 
 
-def run(names: Sequence[str], sizes: dict[str, dict[str, int]]) -> dict[str, Any]:
+def run(names: Sequence[str], sizes: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Return what was measured, telling it on the way."""
     result: dict[str, Any] = {"machine": machine()}
     with postgres_server() as server:
@@ -60,10 +68,14 @@ def main(arguments: Sequence[str]) -> None:
         prog="python -m tests.benchmarks", description="Run the benchmarks."
     )
     parser.add_argument("--only", choices=list(FULL), help="one benchmark instead of all")
+    parser.add_argument("--seconds", type=float, help="how long http posts, instead of a minute")
     parser.add_argument("--quick", action="store_true", help="small, to see that it runs")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there, too")
     options = parser.parse_args(arguments)
-    result = run([options.only] if options.only else list(FULL), QUICK if options.quick else FULL)
+    sizes: dict[str, dict[str, Any]] = {**(QUICK if options.quick else FULL)}
+    if options.seconds is not None:
+        sizes["http"] = {**sizes["http"], "seconds": options.seconds}
+    result = run([options.only] if options.only else list(FULL), sizes)
     if options.json:
         options.json.write_text(json.dumps(result, indent=2) + "\n")
 

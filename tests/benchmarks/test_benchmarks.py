@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from airflow_provenance.formats.openlineage import read_entry
 from airflow_provenance.store.memory import MemoryStore
 from tests.benchmarks.__main__ import main
 from tests.benchmarks.corpus import DAGS, corpus, templates
+from tests.benchmarks.over_http import _checked
+from tests.benchmarks.posting import Target, post_all
 from tests.support import postgres
+from tests.support.marquez_stub import MarquezStub
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 RECEIVED_US = 1_800_000_000_000_000
 
@@ -52,7 +55,7 @@ def test_all_benchmarks_run(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv(postgres.ADMIN_URL, postgres_server)
-    main(["--quick", "--json", str(tmp_path / "result.json")])
+    main(["--quick", "--seconds", "0.5", "--json", str(tmp_path / "result.json")])
     result = json.loads((tmp_path / "result.json").read_text())
     stores = {"sqlite", "postgres"}
     assert set(result["ingest"]["stores"]) == stores
@@ -64,6 +67,18 @@ def test_all_benchmarks_run(
     for name, figures in result["hashing"]["files"].items():
         assert figures["ours_seconds"] > 0
         assert (figures["rows"] is None) == (name == "bytes.bin")
+    http = result["http"]
+    assert set(http["minute"]) == stores
+    for figures in http["minute"].values():
+        assert figures["events"] > 0
+        assert figures["stored"] == figures["events"] + http["clients"]  # the first ones open it
+        assert 0 < figures["p50_ms"] <= figures["p99_ms"] <= figures["max_ms"]
+        assert len(figures["load_average"]) == 2
+    servers = {"ours, sqlite", "ours, postgres", "marquez stub", "datahub stub"}
+    assert set(http["side_by_side"]) >= servers
+    for figures in http["side_by_side"].values():
+        assert set(figures) == {"1", "8"}
+        assert all(one["median"] > 0 for one in figures.values())
     hooks = result["overhead"]["hooks"]
     timed = {"on_task_instance_running", "success without inspection", "emit START"}
     assert {hooks[name]["count"] for name in timed} == {4, 5}  # the DAG run has a START, too
@@ -76,4 +91,31 @@ def test_all_benchmarks_run(
     assert "Ingest:" in printed
     assert "Trace:" in printed
     assert "Hashing:" in printed
+    assert "HTTP:" in printed
+    assert "Side by side:" in printed
     assert "Overhead:" in printed
+
+
+def test_a_server_that_refuses_an_event_makes_no_figure() -> None:
+    with MarquezStub() as stub:
+        stub.fail(503, times=1)
+        target = Target(stub.url, {})
+        posted = post_all(target, corpus(20), 4, 60)
+    assert posted.refused == [503]
+    assert len(posted.latencies) == 20
+    with pytest.raises(AssertionError, match="1 refused, the first with 503"):
+        _checked(posted)
+
+
+def test_each_event_is_posted_once_whoever_posts_it() -> None:
+    with MarquezStub() as stub:
+        post_all(Target(stub.url, {}), corpus(50), 8, 60)
+        sent = sorted(one.request.body for one in stub.received)
+    assert sent == sorted(corpus(50))
+
+
+def test_posting_ends_with_its_time() -> None:
+    with MarquezStub() as stub:
+        stub.delay_seconds = 0.05
+        posted = post_all(Target(stub.url, {}), corpus(1_000), 2, 0.2)
+    assert 0 < len(posted.latencies) < 1_000

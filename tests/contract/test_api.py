@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +15,15 @@ from fastapi.testclient import TestClient
 
 from airflow_provenance.api.app import create_app
 from airflow_provenance.api.body import BodyLimits
+from airflow_provenance.api.taking import Taking
 from airflow_provenance.api.tokens import Token, TokenSecurity, hash_token
 from airflow_provenance.domain.clock import FixedClock
+from airflow_provenance.formats.spool_line import CONTENT_TYPE, encode_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from airflow_provenance.formats.spool_line import Kind
     from airflow_provenance.store.base import Store
 
 LIMITS = BodyLimits(event=200_000, request=400_000)
@@ -336,3 +342,150 @@ def test_a_store_that_cannot_be_used_is_503_and_says_nothing_of_where_it_is() ->
         answer = ask(client, "runs")
     assert answer.status_code == 503
     assert "folder" not in answer.text
+
+
+# ---- Lines of a spool ---------------------------------------------------------------------------
+
+
+def note(dag_run: str, namespace: str = "demo") -> Any:
+    return {
+        "kind": "dag_run",
+        "namespace": namespace,
+        "dagId": "flights",
+        "runId": dag_run,
+        "at": "2026-01-01T00:00:00Z",
+        "state": "COMPLETE",
+    }
+
+
+def line(value: object, kind: Kind = "E") -> bytes:
+    return encode_line(kind, json.dumps(value).encode())
+
+
+def send_lines(client: TestClient, *lines: bytes, who: str = "all", **headers: str) -> Any:
+    headers = {"Content-Type": CONTENT_TYPE, "Authorization": f"Bearer {who}"} | headers
+    return client.post("/api/v1/spool", content=b"".join(lines), headers=headers)
+
+
+def test_lines_of_a_spool_are_events_and_notes_with_a_verdict_each(
+    client: TestClient, store: Store
+) -> None:
+    torn = line(event(3))[:-20] + b"\n"
+    lines = [line(event(1)), line(note("r1"), "N"), torn, line(event(2)), line({"no": 1}, "N")]
+    answer = send_lines(client, *lines)
+    assert answer.status_code == 200
+    told = answer.json()
+    assert [one["verdict"] for one in told["events"]] == [
+        *("accepted", "accepted", "quarantined", "accepted", "quarantined")
+    ]
+    assert told["events"][2]["reason"] == "torn_line"
+    assert (told["received"], told["accepted"], told["quarantined"]) == (5, 3, 2)
+    # Sent again, as events or as lines, the same bytes are the same event.
+    assert send(client, json.dumps(event(1)).encode()).json()["repeated"] == 1
+    assert send_lines(client, *lines).json()["repeated"] == 3
+    assert store.counts()["entries"] == 3
+    assert store.counts()["quarantined"] == 2
+
+
+def test_a_line_of_another_namespace_is_refused_alone_a_note_as_well(
+    client: TestClient, store: Store
+) -> None:
+    other = event(2) | {"job": {"namespace": "others", "name": "x"}}
+    lines = [line(other), line(note("r1", "others"), "N"), line(note("r2"), "N"), line(event(1))]
+    told = send_lines(client, *lines, who="demo").json()
+    assert [one["verdict"] for one in told["events"]] == [
+        *("refused", "refused", "accepted", "accepted")
+    ]
+    assert "not for the namespace 'others'" in told["events"][0]["message"]
+    assert told["refused"] == 2
+    assert store.counts()["entries"] == 2
+    assert store.counts()["quarantined"] == 0
+
+
+def test_a_spool_needs_scope_type_and_something_in_it(client: TestClient, store: Store) -> None:
+    good = line(event(1))
+    assert send_lines(client, good, who="one").status_code == 403
+    assert send_lines(client, good, who="nobody").status_code == 401
+    assert send_lines(client).status_code == 422
+    assert send_lines(client, good, **{"Content-Type": "application/json"}).status_code == 422
+    assert send_lines(client, *[b"x" * 100 + b"\n"] * 4200).status_code == 413
+    assert send_lines(client, *[b"x\n"] * 10_001).status_code == 413
+    assert store.counts()["entries"] + store.counts()["quarantined"] == 0
+
+
+def test_many_lines_may_be_larger_than_one_event(client: TestClient, store: Store) -> None:
+    lines = [line(event(number, pad="x" * 9_000)) for number in range(30)]
+    body = gzip.compress(b"".join(lines))
+    assert sum(map(len, lines)) > LIMITS.event
+    assert send_lines(client, body, **{"Content-Encoding": "gzip"}).json()["accepted"] == 30
+
+
+# ---- Requests that arrive together --------------------------------------------------------------
+
+
+class Slow:
+    """A store whose first ingest waits until it is let go, and that counts its transactions."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.batches = store, list[int]()
+        self.begun, self.may_go = threading.Event(), threading.Event()
+
+    def ingest(self, entries: Any, **more: Any) -> Any:
+        self.batches.append(len(entries))
+        self.begun.set()
+        assert self.may_go.wait(30)
+        if any(b"poison" in raw for _, raw in entries):
+            raise RuntimeError("poison")
+        return self.store.ingest(entries, **more)
+
+
+def test_requests_that_wait_for_each_other_share_a_transaction_and_each_gets_its_own_verdict(
+    store: Store,
+) -> None:
+    slow = Slow(store)
+    taking = Taking(lambda: slow, lambda: 1_800_000_000_000_000)  # type: ignore[arg-type,return-value]
+
+    def raw(number: int, **more: Any) -> bytes:
+        return json.dumps(event(number, **more)).encode()
+
+    def take(source: str, *raws: bytes) -> Any:
+        return taking.take(source, [("E", one) for one in raws], [])
+
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(take, "a", raw(1))
+        assert slow.begun.wait(30)
+        twice = [pool.submit(take, "a", raw(2)), pool.submit(take, "a", raw(2))]
+        wrong = pool.submit(take, "a", b'{"no": "event"}', raw(3))
+        other = pool.submit(take, "b", raw(5))
+        while len(taking._waiting) < 4:
+            time.sleep(0.01)
+        slow.may_go.set()
+        assert first.result().accepted == {raw(1)}
+        assert sorted(len(one.result().accepted) for one in twice) == [0, 1]
+        assert wrong.result().accepted == {raw(3)}
+        assert [one.reason for one in wrong.result().refused.values()] == ["invalid_event"]
+        assert other.result().accepted == {raw(5)}
+    # One of another sender goes alone.
+    assert sorted(slow.batches) == [1, 1, 4]
+    assert store.counts()["entries"] == 4
+
+
+def test_a_request_that_breaks_a_transaction_breaks_no_other_request(store: Store) -> None:
+    slow = Slow(store)
+    taking = Taking(lambda: slow, lambda: 1_800_000_000_000_000)  # type: ignore[arg-type,return-value]
+
+    def take(number: int, pad: str = "") -> Any:
+        return taking.take("a", [("E", json.dumps(event(number, pad=pad)).encode())], [])
+
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(take, 1)
+        assert slow.begun.wait(30)
+        poisoned, good = pool.submit(take, 2, "poison"), pool.submit(take, 3)
+        while len(taking._waiting) < 2:
+            time.sleep(0.01)
+        slow.may_go.set()
+        assert len(first.result().accepted) == len(good.result().accepted) == 1
+        with pytest.raises(RuntimeError, match="poison"):
+            poisoned.result()
+    assert sorted(slow.batches) == [1, 1, 1, 2]
+    assert store.counts()["entries"] == 2

@@ -16,6 +16,7 @@ import json, sys
 from airflow.api_fastapi.app import create_app, get_auth_manager
 from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 from fastapi.testclient import TestClient
+from airflow_provenance.formats.spool_line import CONTENT_TYPE, encode_line
 from tests.contract.test_api import event, data
 
 app = create_app(apps="core")
@@ -54,6 +55,10 @@ get("limited ~", "runs?dag_id=~", **bearer(lim))
 get("none", "runs", **bearer(none))
 get("path", "lineage?subject=dataset:n/last", **bearer(lim))
 get("document", "openapi.json", **bearer(lim))
+spooled = encode_line("E", json.dumps(event(10)).encode())
+kind = {"Content-Type": CONTENT_TYPE, "Authorization": "Bearer spark-token"}
+answer = client.post(base + "spool", content=spooled, headers=kind)
+found["worker sends its spool"] = [answer.status_code, answer.json()]
 client.cookies.set("_token", root)
 get("cookie reads", "runs")
 post("cookie, silent", event(7))
@@ -128,6 +133,11 @@ def test_who_may_send_are_administrators_and_tokens(answers: dict[str, tuple[int
     assert answers["admin sends"] == [200, answers["admin sends"][1]]
     assert answers["admin sends"][1]["accepted"] == 5
     assert answers["producer sends"][1]["accepted"] == 1
+
+
+def test_a_worker_sends_its_spool(answers: dict[str, tuple[int, dict]]) -> None:
+    status, answer = answers["worker sends its spool"]
+    assert (status, answer["accepted"]) == (200, 1)
 
 
 def test_a_user_of_one_dag_sees_its_runs_alone(answers: dict[str, tuple[int, dict]]) -> None:

@@ -181,3 +181,40 @@ def test_a_mistake_in_feeds_is_told_without_what_was_written(
     assert str(caught.value).startswith("[provenance] feeds")
     assert "AIRFLOW__PROVENANCE__FEEDS" in str(caught.value)
     assert "s3cr3t" not in f"{caught.value} {caught.value.__cause__!r}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["airflow.example.com", "ftp://a", "https://", "https://a:99999", "https://me:secret@a",
+     "https://a/?token=secret", "https://a/#secret"],
+)  # fmt: skip
+def test_an_api_url_that_cannot_be_is_refused_without_showing_it(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__PROVENANCE__API_URL", url)
+    with pytest.raises(SettingsError, match="AIRFLOW__PROVENANCE__API_URL") as refused:
+        settings.api_url()
+    assert "secret" not in str(refused.value)
+
+
+def test_an_api_token_that_no_header_can_hold_is_refused_without_showing_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AIRFLOW__PROVENANCE__API_TOKEN", "secret\nof mine")
+    with pytest.raises(SettingsError, match="api_token") as refused:
+        settings.api_token()
+    assert "secret" not in str(refused.value)
+
+
+def test_nothing_is_sent_until_an_api_url_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings.api_url() is None
+    assert settings.api_token() is None
+    assert settings.api_timeout_seconds() == 5.0
+    monkeypatch.setenv("AIRFLOW__PROVENANCE__API_URL", " https://a.example.com/provenance/ ")
+    assert settings.api_url() == "https://a.example.com/provenance"
+
+
+def test_a_store_is_set_where_it_is_not_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not settings.is_store_set()
+    monkeypatch.setenv("AIRFLOW__PROVENANCE__STORE", "sqlite:////data/provenance.db")
+    assert settings.is_store_set()

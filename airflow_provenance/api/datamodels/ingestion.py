@@ -8,10 +8,10 @@ from pydantic import BaseModel
 
 
 class EventVerdict(BaseModel):
-    """Of one event. `reason` and `message` say why it is in the quarantine."""
+    """Of one event. `reason` and `message` say why it is in the quarantine, or was not taken."""
 
     index: int
-    verdict: Literal["accepted", "repeated", "quarantined"]
+    verdict: Literal["accepted", "repeated", "quarantined", "refused"]
     reason: str | None = None
     message: str | None = None
 
@@ -23,6 +23,7 @@ class IngestionResponse(BaseModel):
     accepted: int
     repeated: int
     quarantined: int
+    refused: int = 0
     events: list[EventVerdict]
 
 
