@@ -24,10 +24,13 @@ from airflow_provenance.collect.feeds.known import (
     end_by_notes,
     ends_sent,
     facts_of,
+    of_run_id,
     own_run,
     sent_entries,
     with_raw,
 )
+from airflow_provenance.domain.identity import TaskRunKey
+from airflow_provenance.domain.run import RunState
 from airflow_provenance.formats.shaping.event import TERMINAL, apply_rules, read, write
 from airflow_provenance.formats.shaping.marquez import whole_assertions
 
@@ -51,13 +54,29 @@ def start_before_end(
     store: Store, entry: LogEntry, run: RunView, sent_seq: int
 ) -> Iterator[Delivery]:
     """Send a START that came after its run's end: a run lasts from it. Its end goes again then."""
-    sent = sent_entries(store.run_entries(run.id), entry, sent_seq)
+    if entry.event_type == "START" and _comes_after_the_end(store, entry, run, sent_seq):
+        yield Delivery(entry, 0)
+
+
+def success_before_override(
+    store: Store, entry: LogEntry, run: RunView, sent_seq: int
+) -> Iterator[Delivery]:
+    """Send a COMPLETE that came after somebody set another state: what was written is written."""
     if (
-        entry.event_type == "START"
-        and not any(one.event_type == "START" for one in sent)
-        and (any(one.event_type in TERMINAL for one in sent) or end_by_notes(store, run, sent_seq))
+        entry.event_type == "COMPLETE"
+        and run.execution_state == RunState.COMPLETE != run.state
+        and _comes_after_the_end(store, entry, run, sent_seq)
     ):
         yield Delivery(entry, 0)
+
+
+def _comes_after_the_end(store: Store, entry: LogEntry, run: RunView, sent_seq: int) -> bool:
+    """Whether the end of the entry's run was sent, and no event of the entry's type."""
+    sent = of_run_id(store, run, entry, sent_entries(store.run_entries(run.id), entry, sent_seq))
+    if any(one.event_type == entry.event_type for one in sent):
+        return False
+    is_told = any(one.event_type in TERMINAL for one in sent)
+    return is_told or end_by_notes(store, run, sent_seq) is not None
 
 
 def end_told_by_a_note(
@@ -77,20 +96,38 @@ def _last_sent(store: Store, run: RunView, sent_seq: int) -> LogEntry | None:
     return with_raw(store, sent[-1]) if sent else None
 
 
-def newest_again(store: Store, entry: LogEntry, run: RunView, sent_seq: int) -> Iterator[Delivery]:
-    """Send ends of newer runs again, where this one's end took their place.
+def children_again(
+    store: Store, entry: LogEntry, run: RunView, sent_seq: int
+) -> Iterator[Delivery]:
+    """Send queries again that were sent before their task: Marquez made up another parent."""
+    if entry.kind == "note" or not isinstance(run.key, TaskRunKey):
+        return
+    if any(one.kind == "run_event"
+           for one in sent_entries(store.run_entries(run.id), entry, sent_seq)):  # fmt: skip
+        return
+    for child in store.children(run.id):
+        last = _last_sent(store, child, sent_seq)
+        if last is not None:
+            yield Delivery(last, max(entry.seq, sent_seq))
 
-    That is of the job's newest run, whose inputs and outputs are the job's; of the newest writer of
-    each dataset, whose version is the current one; and of the newest that checked a dataset, whose
-    outcomes are shown. What is newer and not yet sent needs nothing: its turn comes.
+
+def newest_again(store: Store, entry: LogEntry, run: RunView, sent_seq: int) -> Iterator[Delivery]:
+    """Send ends of newer runs again, where this one's event took their place.
+
+    That is of the job's newest run, whose inputs and outputs are the job's, also while another one
+    runs that cannot tell its own yet; of the newest writer of each dataset, whose version is the
+    current one; and of the newest that checked a dataset, whose outcomes are shown. What is newer
+    and not yet sent needs nothing: its turn comes.
     """
     sent_seq = max(sent_seq, entry.seq)
-    if not ends_sent(store, run, sent_seq):
-        return
     newer: dict[int, RunView] = {}
     waiting = [run]
     while waiting:
-        for one in _replaced_by(store, waiting.pop(), sent_seq):
+        by = waiting.pop()
+        found = _replaced_by(store, by, sent_seq)
+        if by is run and not ends_sent(store, run, sent_seq):
+            found = (one for one in [store.newest_run(run.job)] if one is not None)
+        for one in found:
             if one.id != run.id and one.id not in newer and ends_sent(store, one, sent_seq):
                 newer[one.id] = one
                 waiting.append(one)
@@ -114,8 +151,8 @@ def _replaced_by(store: Store, run: RunView, sent_seq: int) -> Iterator[RunView]
             yield from (one.run for one in outcomes_of(store, io.dataset, versions)[-1:])
 
 
-BEFORE: tuple[Step, ...] = (start_before_end,)
-AFTER: tuple[Step, ...] = (end_told_by_a_note, newest_again)
+BEFORE: tuple[Step, ...] = (start_before_end, success_before_override)
+AFTER: tuple[Step, ...] = (end_told_by_a_note, children_again, newest_again)
 
 
 def deliveries(store: Store, entry: LogEntry, sent_seq: int) -> Iterator[Delivery]:

@@ -55,14 +55,15 @@ def facts_of(store: Store, entry: LogEntry, event: Event, sent_seq: int) -> Fact
         return Facts()
     doc = store.run_doc(own.id)
     entries = store.run_entries(own.id)
-    terminal = end_by_notes(store, own, sent_seq) or _terminal_sent(
-        store, sent_entries(entries, entry, sent_seq), uuid
-    )
+    sent = of_run_id(store, own, entry, sent_entries(entries, entry, sent_seq))
+    terminal = end_by_notes(store, own, sent_seq) or _terminal_sent(store, sent, uuid)
     return Facts(
         run_id=_own_id(uuid, own.key, [one.key for one in keyed]),
         parent_run_id=_parent_id(store, event, own.key, doc),
         is_dag_run=isinstance(own.key, DagRunKey),
         never_ran=own.state in NEVER_RAN,
+        awaits_start=not isinstance(own.key, WireKey)
+        and not any(one.event_type == "START" for one in sent),
         terminal=terminal,
         is_over=terminal is None and _is_over(doc, entries),
         run_facets=_raw_facets(doc.run_facets),
@@ -94,6 +95,17 @@ def _own_run(store: Store, entry: LogEntry, event: Event) -> tuple[RunView | Non
 def sent_entries(entries: list[LogEntry], entry: LogEntry, sent_seq: int) -> list[LogEntry]:
     """Return which of a run's entries were sent, this one aside."""
     return [one for one in entries if one.seq <= sent_seq and one.seq != entry.seq]
+
+
+def of_run_id(
+    store: Store, run: RunView, entry: LogEntry, entries: list[LogEntry]
+) -> list[LogEntry]:
+    """Return which events have an entry's runId: a DAG run that is cleared gets another one."""
+    if entry.raw is None or len(store.run_doc(run.id).run_uuids) < 2:
+        return entries
+    uuid = read(entry.raw)["run"]["runId"]
+    events = [with_raw(store, one) for one in entries if one.kind == "run_event"]
+    return [one for one in events if one and one.raw and read(one.raw)["run"]["runId"] == uuid]
 
 
 def ends_sent(store: Store, run: RunView, sent_seq: int) -> bool:

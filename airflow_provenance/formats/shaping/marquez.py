@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provenance.formats.facets import standard
 from airflow_provenance.formats.shaping.common import (
+    io_on_task,
     late_rides_on_terminal,
     own_run_ids,
     whole_io,
 )
 from airflow_provenance.formats.shaping.event import (
     SIDES,
+    TERMINAL,
     Event,
     Facets,
     Facts,
@@ -54,9 +56,21 @@ def whole_assertions(event: Event, facts: Facts) -> Event | None:
     return event
 
 
-def nothing_written_by_skipped(event: Event, facts: Facts) -> Event | None:
-    """Leave out what a run that was skipped declares: Marquez would show a version of it."""
-    return {**event, "outputs": []} if facts.never_ran and "outputs" in event else event
+def start_first(event: Event, facts: Facts) -> Event | None:
+    """Hold back what comes before its run's START, which tells it, too: the first sets the time."""
+    is_early = facts.awaits_start and event.get("eventType") not in {"START", *TERMINAL}
+    return None if is_early and event.get("run") is not None else event
+
+
+def outputs_at_the_end(event: Event, facts: Facts) -> Event | None:
+    """Name what a run writes when it has ended, and did run: a name makes a version at once."""
+    if event.get("run") is None or "outputs" not in event:
+        return event
+    return (
+        event
+        if event.get("eventType") in TERMINAL and not facts.never_ran
+        else ({**event, "outputs": []})
+    )
 
 
 def unique_assertions(event: Event, facts: Facts) -> Event | None:
@@ -92,9 +106,11 @@ def _with_assertions(event: Event, change: Callable[[list[Any]], list[Any]]) -> 
 
 RULES = (
     late_rides_on_terminal,
+    start_first,
     own_run_ids,
     whole_io,
-    nothing_written_by_skipped,
+    io_on_task,
+    outputs_at_the_end,
     assertions_where_shown,
     whole_assertions,
     unique_assertions,
