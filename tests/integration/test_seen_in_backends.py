@@ -24,16 +24,21 @@ from airflow_provenance.collect.forward import Forwarder
 from airflow_provenance.formats.shaping import datahub, marquez, openlineage
 from airflow_provenance.formats.spool_line import decode_line
 from airflow_provenance.store.memory import MemoryStore
+from airflow_provenance.store.outbox import DeadLetter
 from airflow_provenance.store.sql.store import SqlStore
 from tests.support import stories
 from tests.support.datahub_stub import OPENLINEAGE_PATH, DataHubStub
 from tests.support.marquez_stub import MarquezStub
-from tests.support.seen import due_in_datahub, due_in_marquez, seen_in_datahub, seen_in_marquez
-from tests.support.seen import wrong as _wrong
+from tests.support.seen import (
+    due_in_datahub,
+    due_in_marquez,
+    seen_in_datahub,
+    seen_in_marquez,
+    wrong as _wrong,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
 
     from airflow_provenance.store.base import Store
     from tests.support.seen import Seen
@@ -150,7 +155,7 @@ def deliver(
         for start in range(0, len(told), step):
             report = store.ingest(told[start : start + step], received_us=NOW + start)
             assert report.quarantined == 0, store.quarantine()
-            for _ in range(200):
+            for _ in range(8):
                 round_ = forwarder.run_once(patience_s=None)
                 sent += round_.sent
                 dead += round_.dead
@@ -163,8 +168,8 @@ def deliver(
         forwarder.close()
         due = backend.due(store)
         found = _wrong(backend.seen(stub), due)
-    if dead:
-        found["refused"] = [letter.error for letter in store.dead_letters("it")]
+    if dead or store.feeds()[0].cursor < store.last_seq():
+        found["refused"] = [str(one) for one in [*store.dead_letters("it"), store.feeds()[0]]]
     return Delivered(found, sent, due)
 
 
@@ -175,3 +180,95 @@ def test_in_every_order_a_person_sees_what_the_store_says(
     name: str, step: int, order: str, told: Entries
 ) -> None:
     assert deliver(BACKENDS[name], ORDERS[order](told), step=step).wrong == {}
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_repeats_and_replays_change_nothing_that_is_seen(name: str, told: Entries) -> None:
+    for order in ("as it was", "reversed", "seed 1"):
+        found = deliver(BACKENDS[name], ORDERS[order](told), step=7, again=5)
+        assert found.wrong == {}
+        assert found.sent > 2 * len(told)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_dead_letter_that_goes_late_changes_nothing_that_is_seen(
+    name: str, told: Entries
+) -> None:
+    """An old START or COMPLETE alone, after all that came later: the worst replay there is."""
+    backend, store = BACKENDS[name], MemoryStore()
+    store.ingest(told, received_us=NOW)
+    with backend.open() as stub:
+        feed = HttpFeed(stub.url + backend.path)
+        forwarder = Forwarder(store, [Route("it", feed, backend.rules)])
+        forwarder.run_once(patience_s=None)
+        ended = [one for one in store.entries(limit=10_000) if one.kind != "note"]
+        letters = [DeadLetter(one.seq, 1, "it said no", NOW) for one in ended]
+        random.Random(3).shuffle(letters)
+        for letter in letters[:60]:
+            store.put_dead_letters("it", [letter])
+            assert forwarder.retry_dead_letters("it") == (1, 0)
+        forwarder.close()
+        assert _wrong(backend.seen(stub), backend.due(store)) == {}
+
+
+# What is wrong without a rule: in which order, and of which aspect.
+WITHOUT = {
+    "marquez late_rides_on_terminal": ("reversed", "states"),
+    "marquez start_first": ("seed 2", "durations"),
+    "marquez own_run_ids": ("as it was", "versions"),
+    "marquez whole_io": ("reversed", "edges"),
+    "marquez io_on_task": ("as it was", "versions"),
+    "marquez outputs_at_the_end": ("as it was", "versions"),
+    "marquez whole_assertions": ("as it was", "quality"),
+    "marquez unique_assertions": ("as it was", "quality"),
+    "marquez start_before_end": ("reversed", "durations"),
+    "marquez success_before_override": ("reversed", "current"),
+    "marquez end_told_by_a_note": ("as it was", "states"),
+    "marquez children_again": ("reversed", "parents"),
+    "marquez newest_again": ("reversed", "current"),
+    "datahub only_run_events": ("as it was", "refused"),
+    "datahub no_dag_runs": ("as it was", "states"),
+    "datahub late_rides_on_terminal": ("reversed", "states"),
+    "datahub own_run_ids": ("as it was", "states"),
+    "datahub whole_io": ("as it was", "edges"),
+    "datahub io_on_task": ("as it was", "edges"),
+    "datahub whole_facets": ("as it was", "properties"),
+    "datahub no_other": ("as it was", "states"),
+    "datahub engine_named": ("as it was", "refused"),
+    "datahub valid_uris": ("as it was", "edges"),
+}
+
+
+def _rules() -> dict[str, tuple[str, Any]]:
+    rules = {
+        f"{name} {rule.__name__}": (name, rule)
+        for name, backend in BACKENDS.items()
+        for rule in backend.rules
+    }
+    steps = (*deliveries.BEFORE, *deliveries.AFTER)
+    return rules | {f"marquez {step.__name__}": ("marquez", step) for step in steps}
+
+
+@pytest.mark.parametrize("named", _rules())
+def test_without_a_rule_a_person_sees_something_wrong(
+    named: str, told: Entries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (name, rule), (order, aspect) = _rules()[named], WITHOUT[named]
+    for steps in ("BEFORE", "AFTER"):
+        kept = tuple(one for one in getattr(deliveries, steps) if one is not rule)
+        monkeypatch.setattr(deliveries, steps, kept)
+    rules = tuple(one for one in BACKENDS[name].rules if one is not rule)
+
+    found = deliver(BACKENDS[name], ORDERS[order](told), step=1, rules=rules)
+
+    assert aspect in found.wrong
+
+
+def test_another_endpoint_is_left_with_no_run_that_has_ended_and_is_open(told: Entries) -> None:
+    def left_open(rules: Any) -> set[str]:
+        found = deliver(BACKENDS["marquez"], told[::-1], step=1, rules=rules).wrong
+        rows = [*found.get("states", ()), *found.get("durations", ())]
+        return {run for run, seen, due in rows if seen == "RUNNING" != due}
+
+    assert not left_open(openlineage.RULES) & left_open(())
+    assert len(left_open(())) > 20

@@ -1,7 +1,7 @@
 """Stories to deliver: what a real Airflow spooled, and by hand what no Airflow of ours does.
 
-`everything` was recorded from `tests/integration/dags/everything.py` under a real scheduler; folders,
-hosts and servers have other names in it.
+`everything` was recorded from `tests/integration/dags/everything.py` under a real scheduler;
+folders, hosts and servers have other names in it.
 """
 
 from __future__ import annotations
@@ -95,6 +95,8 @@ def ended_by_notes() -> Entries:
         note("task_run", 220, of_task="killed", state="FAIL", endedAt="2026-01-05T06:03:39Z"),
         one("START", 211, "doubted", run=51, **of),
         one("COMPLETE", 212, "doubted", run=51, **of),
+        one("START", 213, "by_hand", run=52, **of),
+        event("FAIL", 214, "d.by_hand", 52, ENGINE),  # from the API server, which knows no task
         note("state_override", 230, of_task="doubted", state="FAIL", who="ann"),
     ]
 

@@ -30,21 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def assertions_where_shown(event: Event, facts: Facts) -> Event | None:
-    """Put outcomes of checks where the panel looks: of inputs by their role, of outputs not."""
-    moves = {"inputs": ("facets", "inputFacets"), "outputs": ("outputFacets", "facets")}
-    for side, (source, target) in moves.items():
-        for one in event.get(side, ()):
-            found = one.get(source, {}).get(standard.ASSERTIONS)
-            if found is not None:
-                rest = {k: v for k, v in one[source].items() if k != standard.ASSERTIONS}
-                one[source] = rest
-                one[target] = {standard.ASSERTIONS: found, **one.get(target, {})}
-    return event
-
-
 def whole_assertions(event: Event, facts: Facts) -> Event | None:
     """Tell the outcomes of all checks of a dataset where some are told: the newest replace all."""
+    _put_where_shown(event)
     for side, member in (("inputs", "inputFacets"), ("outputs", "facets")):
         for one in event.get(side, ()):
             key = (side, one["namespace"], one["name"])
@@ -54,6 +42,18 @@ def whole_assertions(event: Event, facts: Facts) -> Event | None:
             every = facts.checks[key]
             one[member] = rest if every is None else {**rest, standard.ASSERTIONS: every}
     return event
+
+
+def _put_where_shown(event: Event) -> None:
+    """Put outcomes of checks where the panel looks: of inputs by their role, of outputs not."""
+    moves = {"inputs": ("facets", "inputFacets"), "outputs": ("outputFacets", "facets")}
+    for side, (source, target) in moves.items():
+        for one in event.get(side, ()):
+            found = one.get(source, {}).get(standard.ASSERTIONS)
+            if found is not None:
+                rest = {k: v for k, v in one[source].items() if k != standard.ASSERTIONS}
+                one[source] = rest
+                one[target] = {standard.ASSERTIONS: found, **one.get(target, {})}
 
 
 def start_first(event: Event, facts: Facts) -> Event | None:
@@ -111,7 +111,6 @@ RULES = (
     whole_io,
     io_on_task,
     outputs_at_the_end,
-    assertions_where_shown,
     whole_assertions,
     unique_assertions,
 )
