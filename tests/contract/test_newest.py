@@ -87,7 +87,8 @@ def test_the_outcomes_of_every_task_that_checked_a_version_are_told_together(
     facet = complete_facet(outcomes_of(store, TOTALS, [versions]))
     rows = facet_of({"it": facet} if facet else {}, "it")
     assert rows is not None
-    assert [(one.get("name") or one["assertion"], one["success"]) for one in rows["assertions"]] == [
+    found = [(one.get("name") or one["assertion"], one["success"]) for one in rows["assertions"]]
+    assert found == [
         ("late", False), ("null", True), ("unique", True), ("late", True), ("has_rows", True),
     ]  # fmt: skip
 

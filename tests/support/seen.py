@@ -111,7 +111,7 @@ def due_in_datahub(store: Store) -> Seen:
     for run in facts.runs:
         if isinstance(run.key, DagRunKey):
             continue
-        newest = facts.newest_of_job(run.job, also_not_run=True)
+        newest = facts.newest_of_job(run.job)
         doc = facts.docs[newest.id]
         engine = _facet(doc.run_facets, "processing_engine").get("name", "Airflow").lower()
         flow = f"urn:li:dataFlow:({engine},{run.job[1].partition('.')[0]},{run.job[0]})"
@@ -202,7 +202,7 @@ class _Facts:
             return parent.job
         return parent.job_name
 
-    def newest_of_job(self, job: tuple[str, str], *, also_not_run: bool = False) -> RunView:
+    def newest_of_job(self, job: tuple[str, str]) -> RunView:
         of_job = [one for one in self.runs if one.job == job]
         ran = [one for one in of_job if one.state.is_done and one.state not in _NOT_RUN]
         return max(ran or of_job, key=lambda one: (one.ended_us or 0, key_digest(one.key)))

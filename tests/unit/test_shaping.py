@@ -132,7 +132,7 @@ CASES = [
         Case(
             backend,
             backend.whole_io,
-            event("START"),
+            event(),
             KNOWN,
             lambda one: names(one, "inputs") == ["in"] and names(one, "outputs") == ["out"],
         )

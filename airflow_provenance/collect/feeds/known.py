@@ -62,8 +62,7 @@ def facts_of(store: Store, entry: LogEntry, event: Event, sent_seq: int) -> Fact
         parent_run_id=_parent_id(store, event, own.key, doc),
         is_dag_run=isinstance(own.key, DagRunKey),
         never_ran=own.state in NEVER_RAN,
-        awaits_start=not isinstance(own.key, WireKey)
-        and not any(one.event_type == "START" for one in sent),
+        awaits_start=not any(one.event_type == "START" for one in sent),
         terminal=terminal,
         is_over=terminal is None and _is_over(doc, entries),
         run_facets=_raw_facets(doc.run_facets),

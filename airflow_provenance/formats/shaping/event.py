@@ -44,7 +44,7 @@ class Facts(msgspec.Struct, frozen=True):
         parent_run_id: the same for the run that its parent facet names.
         is_dag_run: whether it is a run of a DAG as a whole.
         never_ran: whether it was skipped, or removed: it wrote nothing of what it declares.
-        awaits_start: whether it is Airflow's, which tells every START, and none was sent.
+        awaits_start: whether no START of it was sent.
         terminal: the terminal event that tells the run's state, of those sent before this one.
         is_over: whether a terminal event was sent that the store has dropped since.
         run_facets: of all events of the run.
