@@ -3,8 +3,8 @@
 Rules that a ``kill -9`` at any moment cannot break:
 
 1. The cursor moves after delivery and after the feed's `flush`: a crash repeats, and never loses.
-2. Events go in order of `seq`; where a run's START came after its end, it goes before it. What is
-   late of a run that has ended goes with its terminal event again (`formats.shaping`).
+2. Events go in order of `seq`; what is late of a run that has ended goes with its terminal event
+   again (`formats.shaping`), and what it would make look old goes again, too (`feeds.deliveries`).
 3. A refused event becomes a dead letter in the transaction that moves the cursor past it.
 4. A backend that does not answer stops this feed alone, for twice as long each time.
 5. Where it answers 500 again and again, the event may be to blame: if it takes another one and this
@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from airflow_provenance.collect.feeds.known import facts_of, start_to_send_first
+from airflow_provenance.collect.feeds.deliveries import bodies
 from airflow_provenance.errors import EventRefusedError, FeedUnavailableError
-from airflow_provenance.formats.shaping.event import apply_rules, read, write
 from airflow_provenance.store.outbox import TOO_MUCH_WAITS, DeadLetter, FeedState, overdue
 
 if TYPE_CHECKING:
@@ -142,9 +141,9 @@ class Lane:
                     return False
         return False
 
-    def _send(self, entry: LogEntry) -> int:
+    def _send(self, entry: LogEntry, sent_seq: int | None = None) -> int:
         """Send an entry; return how many events that was."""
-        bodies = list(self._bodies(entry))
+        bodies = list(self._bodies(entry, entry.seq - 1 if sent_seq is None else sent_seq))
         for body in bodies:
             self._send_body(body)
         self.report.sent += len(bodies)
@@ -164,24 +163,13 @@ class Lane:
             ) from error
         self._refusals = 0
 
-    def _bodies(self, entry: LogEntry) -> Iterable[bytes]:
-        if entry.kind == "note" or entry.raw is None:
-            return
+    def _bodies(self, entry: LogEntry, sent_seq: int) -> Iterable[bytes]:
         if not self.route.rules:
-            yield entry.raw
+            if entry.kind != "note" and entry.raw is not None:
+                yield entry.raw
             return
-        start = start_to_send_first(self._store, entry)
-        for one in (start, entry):
-            body = None if one is None else self._shaped(one, entry.seq)
-            if body is not None:
-                yield body
-
-    def _shaped(self, entry: LogEntry, before_seq: int) -> bytes | None:
         try:
-            event = read(entry.raw or b"")
-            facts = facts_of(self._store, entry, event, before_seq)
-            shaped = apply_rules(self.route.rules, event, facts)
-            return None if shaped is None else write(shaped)
+            yield from bodies(self._store, entry, sent_seq, self.route.rules)
         except (msgspec.MsgspecError, KeyError, TypeError, ValueError, AttributeError) as error:
             # Whatever a producer put into it, the events after it must get through.
             raise EventRefusedError(
@@ -221,7 +209,8 @@ class Lane:
         found = self._store.entries(after_seq=seq - 1, limit=1, with_raw=True)
         if not found or found[0].seq != seq:
             raise EventRefusedError("its event has expired, so it cannot be sent again")
-        self._send(found[0])
+        state = self._state()
+        self._send(found[0], max(seq - 1, state.cursor if state else 0))
 
     def retry_dead_letters(self) -> tuple[int, int]:
         """Send dead letters again; return how many were delivered, and how many still wait."""

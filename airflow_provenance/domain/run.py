@@ -70,7 +70,7 @@ _RANKS = {
     RunState.UPSTREAM_FAILED: 2,
 }
 # A run in one of these never wrote: its declared outputs are no versions.
-_NEVER_RAN = {RunState.SKIPPED, RunState.UPSTREAM_FAILED, RunState.REMOVED}
+NEVER_RAN = {RunState.SKIPPED, RunState.UPSTREAM_FAILED, RunState.REMOVED}
 # After one of these another try is a retry; after any other it is a cleared run, run again.
 _RETRIED = {
     RunState.RUNNING,
@@ -319,7 +319,7 @@ def _version_status(execution: RunState, state: RunState) -> VersionStatus | Non
     """
     if RunState.COMPLETE in (execution, state):
         return VersionStatus.GOOD
-    if state in _NEVER_RAN:
+    if state in NEVER_RAN:
         return None
     return VersionStatus.SUSPECT if state.is_done else VersionStatus.OPEN
 

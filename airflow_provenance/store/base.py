@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
-from airflow_provenance.domain.identity import DatasetRef, RunKey, WireKey
+from airflow_provenance.domain.identity import DatasetRef, RunKey, WireKey, key_digest
 from airflow_provenance.domain.linking import LinkRule
 from airflow_provenance.domain.run import RunDoc, RunFacts, RunState, VersionStatus
 from airflow_provenance.formats.spool_line import Kind
@@ -15,6 +15,9 @@ from airflow_provenance.store.outbox import Outbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+# Runs of a job that are asked which ended last: those that started long before are not looked at.
+STARTED_LAST = 100
 
 
 class LogEntry(msgspec.Struct, frozen=True):
@@ -377,6 +380,11 @@ class StoredRun(msgspec.Struct):
     facts: RunFacts | None = None
     absorbed_by: int | None = None
     is_new: bool = False
+
+
+def last_ended(runs: Iterable[RunView]) -> RunView | None:
+    """Return which of some runs ended last, the same one in every store."""
+    return max(runs, key=lambda one: (one.ended_us or 0, key_digest(one.key)), default=None)
 
 
 def is_held(holder: str, expires_us: int, asker: str, now_us: int, duration_us: int) -> bool:

@@ -15,6 +15,7 @@ from airflow_provenance.domain.clock import SystemClock
 from airflow_provenance.domain.identity import DatasetRef, TaskRunKey, WireKey, key_digest
 from airflow_provenance.domain.linking import LinkRule, Version
 from airflow_provenance.domain.run import (
+    NEVER_RAN,
     Facets,
     RunDoc,
     VersionStatus,
@@ -25,6 +26,7 @@ from airflow_provenance.domain.run import (
 from airflow_provenance.errors import SubjectError
 from airflow_provenance.formats.dependencies import dependencies_of
 from airflow_provenance.store.base import (
+    STARTED_LAST,
     DatasetUse,
     Edge,
     IngestReport,
@@ -39,6 +41,7 @@ from airflow_provenance.store.base import (
     StoredRun,
     VersionView,
     is_held,
+    last_ended,
 )
 from airflow_provenance.store.dump import dump_facts
 from airflow_provenance.store.ingest import Limits, ingest_batch, parse_batch
@@ -390,6 +393,43 @@ class MemoryStore(MemoryOutbox):
 
     def reads_of_run(self, run_id: int) -> list[ReadView]:
         return [read for read in self.scan_reads() if read.run_id == run_id]
+
+    def newest_run(self, job: tuple[str, str]) -> RunView | None:
+        ran = [
+            view
+            for view, _ in self.scan_runs()
+            if view.job == job
+            and view.started_us is not None
+            and view.state.is_done
+            and view.state not in NEVER_RAN
+        ]
+        ran.sort(key=lambda one: (one.started_us, key_digest(one.key)), reverse=True)
+        return last_ended(ran[:STARTED_LAST])
+
+    def newest_version(self, dataset: DatasetRef) -> VersionView | None:
+        number = self._rows.datasets.get(dataset)
+        good = [
+            one
+            for one in self._rows.versions.values()
+            if one.dataset_id == number and one.status == VersionStatus.GOOD
+        ]
+        if good:
+            newest = max(good, key=lambda one: one.order).id
+        else:
+            reads = [
+                (one.read.as_of_us, one.observed_id)
+                for one in self._rows.reads.values()
+                if one.read.dataset_id == number and one.observed_id is not None
+            ]
+            newest = max(reads)[1] if reads else 0
+        return self.versions_by_id([newest]).get(newest)
+
+    def readers(self, version_id: int, limit: int) -> list[RunView]:
+        ids = {edge.dst for edge in self._rows.edges if edge.src == version_id}
+        found = sorted(
+            self.runs_by_id(ids).values(), key=lambda one: (one.listed_us, one.id), reverse=True
+        )
+        return found[:limit]
 
     def trace(self, nodes: Sequence[int], direction: Direction, depth: int | None) -> list[Edge]:
         beside: dict[int, list[Edge]] = defaultdict(list)

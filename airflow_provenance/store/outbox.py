@@ -14,6 +14,9 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from airflow_provenance.domain.identity import DatasetRef
+    from airflow_provenance.store.base import RunView, VersionView
+
 _log = logging.getLogger(__name__)
 TOO_MUCH_WAITS: Final = "more events wait than its max_backlog"
 
@@ -85,6 +88,15 @@ class Outbox(Protocol):
 
     def forget_dead_letters(self, feed: str, seqs: Iterable[int]) -> None:
         """Forget dead letters that were delivered after all."""
+
+    def newest_run(self, job: tuple[str, str]) -> RunView | None:
+        """Return which run of a job ended last: of the last to start that did run and ended."""
+
+    def newest_version(self, dataset: DatasetRef) -> VersionView | None:
+        """Return what a dataset is now: of its good versions the newest, or else what was read."""
+
+    def readers(self, version_id: int, limit: int) -> list[RunView]:
+        """Return the runs that read a version, those that started last first."""
 
 
 def overdue(feeds: Iterable[FeedState], last_seq: int) -> list[FeedState]:

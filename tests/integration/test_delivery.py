@@ -55,8 +55,8 @@ def fill(store: SqlStore, count: int, first: int = 0) -> None:
     for number in range(first, first + count // 2):
         name = f"t{number % 7}"
         of = {"dag_run": f"r{number}", "run": number}
-        events.append(task("START", number % 50, name, inputs=[data("in")], **of))
-        events.append(task("COMPLETE", number % 50 + 1, name, outputs=[data("out")], **of))
+        events.append(task("START", number * 2, name, inputs=[data("in")], **of))
+        events.append(task("COMPLETE", number * 2 + 1, name, outputs=[data("out")], **of))
     put_all(store, *events)
 
 

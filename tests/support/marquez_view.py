@@ -52,6 +52,16 @@ class MarquezView:
         found = self._get(f"{self._in('datasets', dataset)}/versions?limit=1000")["versions"]
         return [(one.get("createdByRun") or {}).get("id") for one in found]
 
+    def datasets(self) -> list[str]:
+        """Return the names of the datasets."""
+        found = self._get(f"{self._in('datasets')}?limit=1000")
+        return sorted(one["name"] for one in found["datasets"])
+
+    def version_writers(self, dataset: str) -> dict[str, str | None]:
+        """Return for each version's id the run that wrote it."""
+        found = self._get(f"{self._in('datasets', dataset)}/versions?limit=1000")["versions"]
+        return {one["version"]: (one.get("createdByRun") or {}).get("id") for one in found}
+
     def current_version(self, dataset: str) -> str | None:
         """Return the id of a dataset's current version."""
         version: str | None = self.dataset(dataset).get("currentVersion")

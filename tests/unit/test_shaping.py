@@ -132,7 +132,7 @@ CASES = [
         Case(
             backend,
             backend.whole_io,
-            event("START"),
+            event(),
             KNOWN,
             lambda one: names(one, "inputs") == ["in"] and names(one, "outputs") == ["out"],
         )
@@ -140,14 +140,14 @@ CASES = [
     ),
     Case(
         marquez,
-        marquez.assertions_where_shown,
+        marquez.whole_assertions,
         event(inputs=[{"namespace": "pg", "name": "in", "facets": checks(*NAMED)}]),
         Facts(),
         lambda one: len(texts(one)) == 2 and not texts(one, "facets"),
     ),
     Case(
         marquez,
-        marquez.assertions_where_shown,
+        marquez.whole_assertions,
         event(outputs=[{"namespace": "pg", "name": "o", "outputFacets": checks(*NAMED)}]),
         Facts(),
         lambda one: "dataQualityAssertions" in (one or {})["outputs"][0].get("facets", {}),
@@ -165,6 +165,43 @@ CASES = [
         event(inputs=[{"namespace": "pg", "name": "in", "inputFacets": checks(*UNNAMED)}]),
         Facts(),
         lambda one: texts(one) == ["not_null", "not_null #2"],
+    ),
+    *(
+        Case(
+            backend,
+            backend.io_on_task,
+            event(facets={"airflowProvenance_task": {"ioOnTask": True}}, outputs=[SPACED]),
+            Facts(),
+            lambda one: names(one, "outputs") == [],
+        )
+        for backend in (marquez, datahub)
+    ),
+    Case(
+        marquez,
+        marquez.start_first,
+        event("RUNNING"),
+        Facts(awaits_start=True),
+        lambda one: one is None,
+    ),
+    *(
+        Case(marquez, marquez.outputs_at_the_end, one, facts, lambda one: not names(one, "outputs"))
+        for one, facts in (
+            (event("START", outputs=[SPACED]), Facts()),
+            (event(outputs=[SPACED]), Facts(never_ran=True)),
+        )
+    ),
+    Case(
+        marquez,
+        marquez.whole_assertions,
+        event(inputs=[{"namespace": "pg", "name": "in", "inputFacets": checks(NAMED[0])}]),
+        Facts(
+            checks={
+                ("inputs", "pg", "in"): msgspec.Raw(
+                    json.dumps(checks(*NAMED)["dataQualityAssertions"]).encode()
+                )
+            }
+        ),
+        lambda one: len(texts(one)) == 2,
     ),
     *(
         Case(datahub, datahub.only_run_events, one, Facts(), lambda one: one is None)

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from airflow_provenance.domain.clock import format_time
 from airflow_provenance.domain.identity import DagRunKey, WireKey, key_digest
-from airflow_provenance.domain.run import parent_of
+from airflow_provenance.domain.run import NEVER_RAN, RunState, parent_of
+from airflow_provenance.formats.notes import decode_note
 from airflow_provenance.formats.shaping.common import distinct_run_id
 from airflow_provenance.formats.shaping.event import (
     TERMINAL,
@@ -20,6 +22,7 @@ from airflow_provenance.formats.shaping.event import (
     KnownDataset,
     facet_of,
     read,
+    write,
 )
 
 if TYPE_CHECKING:
@@ -30,10 +33,19 @@ if TYPE_CHECKING:
     from airflow_provenance.store.base import LogEntry, RunView, Store
 
 _RANK = {"COMPLETE": 0, "ABORT": 1, "FAIL": 2}
+_ENDS = {
+    RunState.COMPLETE: "COMPLETE",
+    RunState.SKIPPED: "COMPLETE",
+    RunState.FAIL: "FAIL",
+    RunState.UP_FOR_RETRY: "FAIL",
+    RunState.UPSTREAM_FAILED: "FAIL",
+    RunState.ABORT: "ABORT",
+    RunState.REMOVED: "ABORT",
+}
 
 
-def facts_of(store: Store, entry: LogEntry, event: Event, before_seq: int) -> Facts:
-    """Return what is known of an event's run, when what is before `before_seq` was sent."""
+def facts_of(store: Store, entry: LogEntry, event: Event, sent_seq: int) -> Facts:
+    """Return what is known of an event's run, when the log until `sent_seq` was sent."""
     run = event.get("run")
     if run is None or entry.run_id is None:
         return Facts()
@@ -43,11 +55,14 @@ def facts_of(store: Store, entry: LogEntry, event: Event, before_seq: int) -> Fa
         return Facts()
     doc = store.run_doc(own.id)
     entries = store.run_entries(own.id)
-    terminal = _terminal_before(store, entries, before_seq, uuid)
+    sent = of_run_id(store, own, entry, sent_entries(entries, entry, sent_seq))
+    terminal = end_by_notes(store, own, sent_seq) or _terminal_sent(store, sent, uuid)
     return Facts(
         run_id=_own_id(uuid, own.key, [one.key for one in keyed]),
         parent_run_id=_parent_id(store, event, own.key, doc),
         is_dag_run=isinstance(own.key, DagRunKey),
+        never_ran=own.state in NEVER_RAN,
+        awaits_start=not any(one.event_type == "START" for one in sent),
         terminal=terminal,
         is_over=terminal is None and _is_over(doc, entries),
         run_facets=_raw_facets(doc.run_facets),
@@ -57,17 +72,13 @@ def facts_of(store: Store, entry: LogEntry, event: Event, before_seq: int) -> Fa
     )
 
 
-def start_to_send_first(store: Store, entry: LogEntry) -> LogEntry | None:
-    """Return the START of a run whose terminal event came before it, if it has come since."""
-    if entry.event_type not in TERMINAL or not entry.raw:
+def own_run(store: Store, entry: LogEntry, event: Event | None) -> RunView | None:
+    """Return the run that an entry is of."""
+    if entry.run_id is None:
         return None
-    own, _ = _own_run(store, entry, read(entry.raw))
-    entries = [] if own is None else store.run_entries(own.id)
-    if any(one.seq < entry.seq for one in entries if one.kind == "run_event"):
-        return None
-    later = (one for one in entries if one.event_type == "START" and one.seq > entry.seq)
-    found = next(later, None)
-    return None if found is None else _with_raw(store, found)
+    if event is None:
+        return store.runs_by_id([entry.run_id]).get(entry.run_id)
+    return _own_run(store, entry, event)[0] if event.get("run") is not None else None
 
 
 def _own_run(store: Store, entry: LogEntry, event: Event) -> tuple[RunView | None, list[RunView]]:
@@ -80,21 +91,85 @@ def _own_run(store: Store, entry: LogEntry, event: Event) -> tuple[RunView | Non
     return next((one for one in shared if one.id == entry.run_id), other), keyed
 
 
-def _with_raw(store: Store, entry: LogEntry) -> LogEntry | None:
+def sent_entries(entries: list[LogEntry], entry: LogEntry, sent_seq: int) -> list[LogEntry]:
+    """Return which of a run's entries were sent, this one aside."""
+    return [one for one in entries if one.seq <= sent_seq and one.seq != entry.seq]
+
+
+def of_run_id(
+    store: Store, run: RunView, entry: LogEntry, entries: list[LogEntry]
+) -> list[LogEntry]:
+    """Return which events have an entry's runId: a DAG run that is cleared gets another one."""
+    if entry.raw is None or len(store.run_doc(run.id).run_uuids) < 2:
+        return entries
+    uuid = read(entry.raw)["run"]["runId"]
+    events = [with_raw(store, one) for one in entries if one.kind == "run_event"]
+    return [one for one in events if one and one.raw and read(one.raw)["run"]["runId"] == uuid]
+
+
+def ends_sent(store: Store, run: RunView, sent_seq: int) -> bool:
+    """Whether a backend that has the log until `sent_seq` knows a run's end."""
+    entries = [one for one in store.run_entries(run.id) if one.seq <= sent_seq]
+    if not any(one.kind == "run_event" for one in entries):
+        return False
+    ends = any(one.event_type in TERMINAL for one in entries)
+    return ends or end_by_notes(store, run, sent_seq) is not None
+
+
+def with_raw(store: Store, entry: LogEntry) -> LogEntry | None:
+    """Return an entry with its bytes; None where they have expired."""
     found = store.entries(after_seq=entry.seq - 1, limit=1, with_raw=True)
     return found[0] if found and found[0].seq == entry.seq else None
 
 
-def _terminal_before(store: Store, entries: list[LogEntry], seq: int, uuid: str) -> bytes | None:
-    """Return the terminal event that tells the state, as the store's own rule has it."""
-    before = [one for one in entries if one.seq < seq and one.event_type in TERMINAL]
-    before.sort(key=lambda one: (one.event_us, _RANK[one.event_type or ""], one.id), reverse=True)
-    for one in before:
-        found = _with_raw(store, one)
+def _strongest(entries: list[LogEntry]) -> list[LogEntry]:
+    """Return a run's terminal events, the one that tells the state by the store's rule first."""
+    ends = [one for one in entries if one.event_type in TERMINAL]
+    order = [(one.event_us, _RANK[one.event_type or ""], one.id) for one in ends]
+    return [one for _, one in sorted(zip(order, ends, strict=True), reverse=True)]
+
+
+def _terminal_sent(store: Store, entries: list[LogEntry], uuid: str) -> bytes | None:
+    for one in _strongest(entries):
+        found = with_raw(store, one)
         # A run may have been seen under another runId, too.
         if found is not None and found.raw and read(found.raw)["run"]["runId"] == uuid:
             return found.raw
     return None
+
+
+def end_by_notes(store: Store, run: RunView, sent_seq: int) -> bytes | None:
+    """Return a terminal event for a run whose end, as it is known now, no event tells.
+
+    It is the run's last event with another type and time: a backend that took up the run must let
+    go of it. None, too, where the note that tells the end was not yet come to.
+    """
+    if not run.state.is_done:
+        return None
+    entries = store.run_entries(run.id)
+    strongest = _strongest(entries)
+    kind = _ENDS[run.state]
+    if strongest and strongest[0].event_type == kind:
+        return None
+    if not any(one.kind == "note" and one.seq <= sent_seq and _tells_end(store, one)
+               for one in entries):  # fmt: skip
+        return None
+    told = [one for one in entries if one.kind == "run_event"]
+    last = (strongest or told[-1:])[:1]
+    found = with_raw(store, last[0]) if last else None
+    at_us = run.override[1] if run.override else run.ended_us
+    if found is None or found.raw is None or at_us is None:
+        return None
+    at_us = max(at_us, strongest[0].event_us + 1 if strongest else 0)
+    return write({**read(found.raw), "eventType": kind, "eventTime": format_time(at_us)})
+
+
+def _tells_end(store: Store, entry: LogEntry) -> bool:
+    found = with_raw(store, entry)
+    if found is None or found.raw is None:
+        return False
+    state = decode_note(found.raw).state
+    return state is not None and RunState[state].is_done
 
 
 def _is_over(doc: RunDoc, entries: list[LogEntry]) -> bool:

@@ -95,6 +95,14 @@ def whole_io(event: Event, facts: Facts) -> Event | None:
     return event
 
 
+def io_on_task(event: Event, facts: Facts) -> Event | None:
+    """Leave data to the task where a query is its child: else both would be shown to write it."""
+    if event.get("run") is None:
+        return event
+    task = facet_of(event["run"].get("facets"), our_facets.TASK)
+    return {**event, "inputs": [], "outputs": []} if task and task.get("ioOnTask") else event
+
+
 def _fill_side(event: Event, side: str, role: str, known: Sequence[KnownDataset]) -> None:
     datasets = [dict(one) for one in event.get(side, ())]
     by_name = {_name(one): one for one in datasets}

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 
 from airflow_provenance.formats.shaping.common import (
+    io_on_task,
     late_rides_on_terminal,
     own_run_ids,
     whole_io,
@@ -103,6 +104,7 @@ RULES = (
     late_rides_on_terminal,
     own_run_ids,
     whole_io,
+    io_on_task,
     whole_facets,
     no_other,
     engine_named,

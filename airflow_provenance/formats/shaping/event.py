@@ -43,23 +43,30 @@ class Facts(msgspec.Struct, frozen=True):
         run_id: under which the run is sent, where another run before it has its runId.
         parent_run_id: the same for the run that its parent facet names.
         is_dag_run: whether it is a run of a DAG as a whole.
+        never_ran: whether it was skipped, or removed: it wrote nothing of what it declares.
+        awaits_start: whether no START of it was sent.
         terminal: the terminal event that tells the run's state, of those sent before this one.
         is_over: whether a terminal event was sent that the store has dropped since.
         run_facets: of all events of the run.
         job_facets: of all events of the run.
         inputs: of all events of the run.
         outputs: of all events of the run.
+        checks: of datasets by role, namespace and name: the outcomes of all their checks as one
+            facet; None where there are none.
     """
 
     run_id: str | None = None
     parent_run_id: str | None = None
     is_dag_run: bool = False
+    never_ran: bool = False
+    awaits_start: bool = False
     terminal: bytes | None = None
     is_over: bool = False
     run_facets: Facets = {}
     job_facets: Facets = {}
     inputs: list[KnownDataset] = []
     outputs: list[KnownDataset] = []
+    checks: dict[tuple[str, str, str], msgspec.Raw | None] = {}
 
 
 if TYPE_CHECKING:

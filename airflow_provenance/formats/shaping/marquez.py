@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provenance.formats.facets import standard
 from airflow_provenance.formats.shaping.common import (
+    io_on_task,
     late_rides_on_terminal,
     own_run_ids,
     whole_io,
 )
 from airflow_provenance.formats.shaping.event import (
     SIDES,
+    TERMINAL,
     Event,
     Facets,
     Facts,
@@ -28,7 +30,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def assertions_where_shown(event: Event, facts: Facts) -> Event | None:
+def whole_assertions(event: Event, facts: Facts) -> Event | None:
+    """Tell the outcomes of all checks of a dataset where some are told: the newest replace all."""
+    _put_where_shown(event)
+    for side, member in (("inputs", "inputFacets"), ("outputs", "facets")):
+        for one in event.get(side, ()):
+            key = (side, one["namespace"], one["name"])
+            if key not in facts.checks:
+                continue
+            rest = {k: v for k, v in one.get(member, {}).items() if k != standard.ASSERTIONS}
+            every = facts.checks[key]
+            one[member] = rest if every is None else {**rest, standard.ASSERTIONS: every}
+    return event
+
+
+def _put_where_shown(event: Event) -> None:
     """Put outcomes of checks where the panel looks: of inputs by their role, of outputs not."""
     moves = {"inputs": ("facets", "inputFacets"), "outputs": ("outputFacets", "facets")}
     for side, (source, target) in moves.items():
@@ -38,7 +54,23 @@ def assertions_where_shown(event: Event, facts: Facts) -> Event | None:
                 rest = {k: v for k, v in one[source].items() if k != standard.ASSERTIONS}
                 one[source] = rest
                 one[target] = {standard.ASSERTIONS: found, **one.get(target, {})}
-    return event
+
+
+def start_first(event: Event, facts: Facts) -> Event | None:
+    """Hold back what comes before its run's START, which tells it, too: the first sets the time."""
+    is_early = facts.awaits_start and event.get("eventType") not in {"START", *TERMINAL}
+    return None if is_early and event.get("run") is not None else event
+
+
+def outputs_at_the_end(event: Event, facts: Facts) -> Event | None:
+    """Name what a run writes when it has ended, and did run: a name makes a version at once."""
+    if event.get("run") is None or "outputs" not in event:
+        return event
+    return (
+        event
+        if event.get("eventType") in TERMINAL and not facts.never_ran
+        else ({**event, "outputs": []})
+    )
 
 
 def unique_assertions(event: Event, facts: Facts) -> Event | None:
@@ -74,9 +106,12 @@ def _with_assertions(event: Event, change: Callable[[list[Any]], list[Any]]) -> 
 
 RULES = (
     late_rides_on_terminal,
+    start_first,
     own_run_ids,
     whole_io,
-    assertions_where_shown,
+    io_on_task,
+    outputs_at_the_end,
+    whole_assertions,
     unique_assertions,
 )
 

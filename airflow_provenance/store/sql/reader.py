@@ -14,10 +14,11 @@ from airflow_provenance.domain.identity import (
     key_digest,
 )
 from airflow_provenance.domain.linking import LinkRule
-from airflow_provenance.domain.run import RunDoc, RunState, VersionStatus, merged
+from airflow_provenance.domain.run import NEVER_RAN, RunDoc, RunState, VersionStatus, merged
 from airflow_provenance.errors import SubjectError
 from airflow_provenance.formats.dependencies import dependencies_of
 from airflow_provenance.store.base import (
+    STARTED_LAST,
     DatasetUse,
     Edge,
     JobUse,
@@ -27,6 +28,7 @@ from airflow_provenance.store.base import (
     RunQuery,
     RunView,
     VersionView,
+    last_ended,
 )
 from airflow_provenance.store.dump import dump_facts
 from airflow_provenance.store.sql import codec
@@ -250,6 +252,39 @@ class SqlReader:
         with reading(self._engine) as bulk:
             rows = bulk.fetch(f"{_READ}WHERE i.run_id = ? ORDER BY i.id", (run_id,))
             return [_read_view(row) for row in rows]
+
+    def newest_run(self, job: tuple[str, str]) -> RunView | None:
+        never = ", ".join(str(int(one)) for one in [RunState.RUNNING, *sorted(NEVER_RAN)])
+        rest = (
+            "WHERE j.namespace = ? AND j.name = ? AND r.started_us IS NOT NULL "
+            f"AND r.absorbed_by IS NULL AND r.state NOT IN ({never}) "
+            "ORDER BY r.started_us DESC, r.key DESC LIMIT ?"
+        )
+        return last_ended(self._runs(rest, [*job, STARTED_LAST]))
+
+    def newest_version(self, dataset: DatasetRef) -> VersionView | None:
+        good = int(VersionStatus.GOOD)
+        rest = (
+            "JOIN run r ON r.id = v.run_id WHERE d.namespace = ? AND d.name = ? "
+            f"AND v.status = {good} AND v.ended_us = (SELECT max(n.ended_us) "
+            f"FROM dataset_version n WHERE n.dataset_id = d.id AND n.status = {good}) "
+            "ORDER BY r.key DESC, v.part DESC LIMIT 1"
+        )
+        read = (
+            "WHERE v.id = (SELECT i.observed_id FROM run_input i JOIN dataset o "
+            "ON o.id = i.dataset_id WHERE o.namespace = ? AND o.name = ? "
+            "AND i.observed_id IS NOT NULL "
+            "ORDER BY i.as_of_us DESC, i.observed_id DESC LIMIT 1)"
+        )
+        found = self._versions(rest, dataset) or self._versions(read, dataset)
+        return found[0] if found else None
+
+    def readers(self, version_id: int, limit: int) -> list[RunView]:
+        rest = (
+            "WHERE r.id IN (SELECT e.dst FROM edge e WHERE e.src = ?) AND r.absorbed_by IS NULL "
+            "ORDER BY coalesce(r.started_us, r.as_of_us) DESC, r.id DESC LIMIT ?"
+        )
+        return self._runs(rest, [version_id, limit])
 
     def trace(self, nodes: Sequence[int], direction: Direction, depth: int | None) -> list[Edge]:
         """See `ProvenanceReader.trace`.
