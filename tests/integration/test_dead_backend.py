@@ -174,7 +174,7 @@ class Measured:
             host.start(roles=ROLES)
             load.write(200)
             wait_until(lambda: len(in_file(folder)) == 400, "the first are in the file")
-            for number in range(15):
+            for number in range(8):
                 asked = time.monotonic()
                 spool.append(*task("START", 1, "alone", dag_run=f"a{number}", run=10_000 + number))
                 wait_until(lambda n=number: len(in_file(folder)) > 400 + n, "it is in the file")  # type: ignore[misc]

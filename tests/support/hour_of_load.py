@@ -26,10 +26,11 @@ class Load:
     Args:
         spool_dir: where they are written.
         runs: how many; each has a START and an end.
+        first: the number of the first.
     """
 
-    def __init__(self, spool_dir: Path, runs: int) -> None:
-        self.runs = runs
+    def __init__(self, spool_dir: Path, runs: int, first: int = 0) -> None:
+        self.runs, self._first = runs, first
         self.events: list[Json] = []  # written, in order within a job
         self.append_seconds: list[float] = []
         self._spools = [Spool(spool_dir) for _ in range(_SPOOLS)]
@@ -39,7 +40,8 @@ class Load:
         """Write the next runs."""
         for number in range(self._next, min(self._next + count, self.runs)):
             began = 3595.0 * number / self.runs
-            name, of = f"t{number % JOBS}", {"dag_run": f"r{number}", "run": number}
+            run = self._first + number
+            name, of = f"t{number % JOBS}", {"dag_run": f"r{run}", "run": run}
             end = "FAIL" if number % 10 == 3 else "COMPLETE"
             written = [data(f"out{number % JOBS}")]
             for kind, raw in (

@@ -23,6 +23,17 @@ if TYPE_CHECKING:
     from airflow_provenance.emit.spool import Spool
 
 SECONDS = 30
+_BEGIN = "import sys; from airflow_provenance.cli import main; sys.exit(main(sys.argv[1:]))"
+# Monotonic time is not touched: nobody can set it.
+_AHEAD = (
+    """
+import time
+right, right_ns = time.time, time.time_ns
+time.time = lambda: right() + {0}
+time.time_ns = lambda: right_ns() + {0} * 10**9
+"""
+    + _BEGIN
+)
 
 
 class Host:
@@ -51,15 +62,16 @@ class Host:
         self.services: list[subprocess.Popen[str]] = []
         self.count = 0
 
-    def start(self, *options: str, roles: str = "drain", **popen: Any) -> subprocess.Popen[str]:
+    def start(
+        self, *options: str, roles: str = "drain", ahead_seconds: int = 0, **popen: Any
+    ) -> subprocess.Popen[str]:
+        """Start a service, whose clock may be wrong."""
+        begin = _AHEAD.format(ahead_seconds) if ahead_seconds else _BEGIN
         log = (self.folder / f"service-{len(self.services)}.log").open("w")
+        popen.setdefault("stdout", log)
         service = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "airflow_provenance.cli"),
-                *("service", f"--roles={roles}", *options),
-            ],
+            [sys.executable, "-c", begin, "service", f"--roles={roles}", *options],
             env=self.environment,
-            stdout=log,
             stderr=subprocess.STDOUT,
             text=True,
             **popen,
