@@ -25,6 +25,8 @@ _log = logging.getLogger(__name__)
 _EXPIRY_SECONDS = 3600.0
 # A feed that takes longer goes on behind the round: the others need not wait for it.
 _PATIENCE_SECONDS = 0.05
+# While feeds deliver without a rest, a line tells how much, this often.
+_LINE_SECONDS = 10.0
 
 
 class Step(NamedTuple):
@@ -94,40 +96,52 @@ def _open_reconcile(store: Store) -> Step:
 
 def _open_forward(store: Store) -> Step:
     forwarder = wiring.open_forwarder(store)
-    counted = (0, 0)
+    counted = told = forwarder.totals()
+    next_line = 0.0
 
-    def count(loop: Loop) -> int:
+    def count(loop: Loop) -> bool:
         # Of totals, as what a feed does between two rounds counts as well.
         nonlocal counted
-        totals = forwarder.totals()
-        sent, dead = totals.sent - counted[0], totals.dead - counted[1]
-        counted = totals
-        loop.counts["events_forwarded"] += sent
-        loop.counts["dead_letters"] += dead
-        if sent or dead:
-            numbers = {"forwarded": sent, "dead_letters": dead}
-            _log.info(
-                "%d events forwarded, %d dead letters",
-                sent,
-                dead,
-                extra={"role": loop.role.name, "numbers": numbers},
-            )
-        return sent + dead
+        before, counted = counted, forwarder.totals()
+        loop.counts["events_forwarded"] += counted.sent - before.sent
+        loop.counts["dead_letters"] += counted.dead - before.dead
+        return counted != before
+
+    def tell(loop: Loop) -> None:
+        nonlocal told
+        before, told = told, counted
+        if told == before:
+            return
+        sent, dead = told.sent - before.sent, told.dead - before.dead
+        _log.info(
+            "%d events forwarded, %d dead letters",
+            sent,
+            dead,
+            extra={
+                "role": loop.role.name,
+                "numbers": {"forwarded": sent, "dead_letters": dead},
+            },
+        )
 
     def step(_should_stop: Callable[[], bool], loop: Loop) -> bool:
+        nonlocal next_line
         forwarder.run_once(lambda: loop.is_stopping, loop.leads, patience_s=_PATIENCE_SECONDS)
-        done = count(loop)
+        has_counted = count(loop)
         for feed, waiting in forwarder.backlogs().items():
             loop.gauges["feed_backlog", f'{{feed="{feed}"}}'] = waiting
         failures = forwarder.take_failures()
         if failures:
-            told = (f"feed {feed}: {text}" for feed, text in failures.items())
-            raise ProvenanceError("; ".join(told))
-        return done > 0
+            lines = (f"feed {feed}: {text}" for feed, text in failures.items())
+            raise ProvenanceError("; ".join(lines))
+        if not has_counted or time.monotonic() >= next_line:
+            tell(loop)
+            next_line = time.monotonic() + _LINE_SECONDS
+        return has_counted
 
     def close(loop: Loop, seconds: float) -> bool:
         has_ended = forwarder.close(seconds)
         count(loop)
+        tell(loop)
         return has_ended
 
     return Step(step, close)

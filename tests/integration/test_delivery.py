@@ -207,7 +207,7 @@ def test_a_mistake_in_a_feed_is_one_line_and_in_the_end_a_dead_letter(
     assert store.feeds()[0].cursor == store.last_seq()
     letters = store.dead_letters("odd")
     assert [letter.error for letter in letters] == ["KeyError: 'odd'; it takes other events"] * 2
-    assert len({line for line in file.read_bytes().splitlines()}) == 38
+    assert len(set(file.read_bytes().splitlines())) == 38
     assert all(len(record.getMessage().splitlines()) == 1 for record in caplog.records)
 
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 # One lock for all writers of a store: held to commit, so that `seq` becomes visible in order.
 WRITE_LOCK = 0x70726F76  # "prov"
 
-# A process that hangs in the middle of a transaction would hold that lock for ever; the longest that
-# one of ours computes between two statements is a few seconds.
+# A process that hangs in the middle of a transaction would hold that lock for ever; the longest
+# that one of ours computes between two statements is a few seconds.
 HANGS_SECONDS = 60
 
 # A stage has no statistics; from the stage through the indexes is right for few rows and for many.
