@@ -9,8 +9,7 @@ Rules that a ``kill -9`` at any moment cannot break:
 4. A backend that does not answer stops this feed alone, for twice as long each time.
 5. What was delivered while the store could not be written is not sent again when it can.
 6. One process at a time: whoever does not lead any more sends nothing and notes nothing. It is
-   asked right before each request; a process that stops for longer between the two has sent one
-   event late, which no backend can tell from a repeat.
+   asked right before each body is written; what is left is a process that hangs between the two.
 7. Where it answers 500 again and again, the event may be to blame: if it takes another one and this
    one still not, this one becomes a dead letter. One that refuses event after event is treated so,
    too: then it is not the events.
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from airflow_provenance.collect.feeds.base import Guarded
 from airflow_provenance.collect.feeds.known import facts_of, start_to_send_first
 from airflow_provenance.errors import EventRefusedError, FeedUnavailableError, ProvenanceError
 from airflow_provenance.formats.shaping.event import apply_rules, read, write
@@ -90,6 +90,8 @@ class Lane:
             leads: whether this process still is the one that delivers.
         """
         self.report, self._leads = FeedReport(), leads
+        if isinstance(self.route.feed, Guarded):
+            self.route.feed.last_check = self._check_lead
         self._save()
         while (state := self._state()) is not None and not should_stop():
             if not state.enabled or state.suspended or self._waits(state):
@@ -196,8 +198,7 @@ class Lane:
         return len(bodies)
 
     def _send_body(self, body: bytes) -> None:
-        if not self._leads():
-            raise _NoLongerLeadsError
+        self._check_lead()
         try:
             self.route.feed.send(body)
         except EventRefusedError as error:
@@ -211,6 +212,10 @@ class Lane:
         self._refusals = 0
         self.report.sent += 1
         self.sent += 1
+
+    def _check_lead(self) -> None:
+        if not self._leads():
+            raise _NoLongerLeadsError
 
     def _bodies(self, entry: LogEntry, before_seq: int) -> Iterable[bytes]:
         if entry.kind == "note" or entry.raw is None:

@@ -34,12 +34,12 @@ KILLS = 20
 RUNS = 1500
 
 
-def feeds_of(folder: Path, port: int | None) -> dict[str, Any]:
+def feeds_of(folder: Path, port: int | None, timeout_seconds: float = 0.5) -> dict[str, Any]:
     """Return a healthy feed into a file, and a backend where there is a port."""
     feeds: dict[str, Any] = {"file": {"type": "file", "path": str(folder / "events.ndjson")}}
     if port is not None:
         url = f"http://127.0.0.1:{port}"
-        feeds["backend"] = {"type": "marquez", "url": url, "timeout_seconds": 0.5}
+        feeds["backend"] = {"type": "marquez", "url": url, "timeout_seconds": timeout_seconds}
     return feeds
 
 
@@ -167,7 +167,7 @@ class Measured:
     """How long a healthy feed takes for single events, and a spool for a line."""
 
     def __init__(self, folder: Path, port: int | None) -> None:
-        host = Host(folder, feeds=feeds_of(folder, port))
+        host = Host(folder, feeds=feeds_of(folder, port, timeout_seconds=20))
         spool, self.seconds = Spool(host.spool_dir), list[float]()
         load = Load(host.spool_dir, 400)
         try:
@@ -194,7 +194,7 @@ def test_a_dead_backend_delays_neither_another_feed_nor_a_task(
     alone = Measured(tmp_path / "alone", None)
     refused = Measured(tmp_path / "refused", free_port())
     with receiving() as receiver:
-        receiver.answer = lambda _: Answer(503, delay_s=2.0)
+        receiver.answer = lambda _: Answer(503, delay_s=60.0)
         hanging = Measured(tmp_path / "hanging", int(receiver.url.rsplit(":", 1)[1]))
 
     for name, one in (("alone", alone), ("refused", refused), ("hanging", hanging)):

@@ -235,6 +235,25 @@ def test_who_leads_no_more_sends_nothing_and_notes_nothing(store: SqlStore, fail
         assert store.feeds()[0].cursor == 20
 
 
+def test_who_hangs_with_a_request_begun_does_not_end_it_when_others_lead(store: SqlStore) -> None:
+    fill(store, 2)
+    with receiving() as receiver:
+        feed, asked = HttpFeed(receiver.url), 0
+
+        def leads() -> bool:
+            nonlocal asked
+            asked += 1
+            return asked == 1  # before the request; not any more when its body is to follow
+
+        one = Forwarder(store, [Route("m", feed, marquez.RULES)])
+        one.run_once(leads=leads, patience_s=None)
+        assert asked > 1
+        assert (receiver.requests, store.feeds()[0].cursor) == ([], 0)
+        assert one.run_once(patience_s=None).sent == 2
+        one.close()
+        assert_all_arrived_in_order(receiver, 2)
+
+
 FORWARD = """
 import sys
 from airflow_provenance.cli import main

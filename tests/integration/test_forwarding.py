@@ -235,13 +235,13 @@ def test_a_leader_that_hangs_is_followed_and_when_it_wakes_sends_nothing_more(
     chance, told = random.Random(20260107), []
     with receiving() as receiver:
         receiver.answer = lambda _: Answer(delay_s=0.02)
-        settings = {"feeds": marquez(receiver), "lease_seconds": "1.5"}
+        settings = {"feeds": marquez(receiver), "lease_seconds": "3"}
         both = [Host(tmp_path / name, postgres_url, **settings) for name in ("a", "b")]
         with hosts(*both):
             services = [one.start(roles=ROLES) for one in both]
-            load = Load(both[0].spool_dir, 360)
+            load = Load(both[0].spool_dir, 240)
             for round_ in range(4):
-                load.write(90)
+                load.write(60)
                 before = len(receiver.received)
                 wait_until(lambda n=before: len(receiver.received) > n + 20, "one delivers")  # type: ignore[misc]
                 time.sleep(chance.uniform(0, 0.5))
@@ -257,7 +257,7 @@ def test_a_leader_that_hangs_is_followed_and_when_it_wakes_sends_nothing_more(
                 )
                 told.append(f"round {round_}: {at_stop - before} before it hung")
             load.close()
-            wait_until(lambda: waiting(both[0]) == 0, "all is delivered")
+            wait_until(lambda: waiting(both[0]) == 0, "all is delivered", 90)
             for service in services:
                 service.terminate()
                 assert service.wait(10) == 0

@@ -117,8 +117,8 @@ class Host:
             service.wait()
 
 
-def wait_until(is_true: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + SECONDS
+def wait_until(is_true: Callable[[], object], what: str, seconds: float = SECONDS) -> None:
+    deadline = time.monotonic() + seconds
     while not is_true():
         assert time.monotonic() < deadline, f"waited in vain until {what}"
         time.sleep(0.05)
