@@ -77,7 +77,7 @@ class Moods:
     def _answer(self, event: dict[str, Any]) -> Answer:
         if self.mood == "mixed":
             return self._one(
-                self._chance.choice([*["well"] * 30, "500", "garbage", "hang up"]), event
+                self._chance.choice([*["well"] * 200, "500", "garbage", "hang up"]), event
             )
         return self._one(self.mood, event)
 
