@@ -205,8 +205,8 @@ def test_a_dead_backend_delays_neither_another_feed_nor_a_task(
             f"into the spool {one.append_us:.0f} us (x{one.append_us / alone.append_us:.2f})",
         )
     assert min(refused.waits, hanging.waits) > 400
-    # Generous: the machine's speed is not the subject. Whoever waited for the sibling would wait for
-    # the 20 s that it is given for an answer.
+    # Generous: the machine's speed is not the subject. Whoever waited for the sibling would wait
+    # for the 20 s that it is given for an answer.
     for one in (refused, hanging):
         assert one.median < 2 * alone.median + 0.5
         assert max(one.seconds) < max(alone.seconds) + 8
