@@ -146,6 +146,12 @@ OPTIONS: dict[str, Option] = {
             "child process, where none runs.",
         ),
         Option(
+            "lease_seconds",
+            "float",
+            "45.0",
+            "Seconds after which another host's service follows one that hangs; 1 or more.",
+        ),
+        Option(
             "hash_key",
             "string",
             "",
@@ -280,6 +286,14 @@ def keep_values() -> bool:
 def start_service() -> bool:
     """[provenance] start_service: whether Airflow's jobs start the service where none runs."""
     return _boolean("start_service")
+
+
+def lease_seconds() -> float:
+    """[provenance] lease_seconds: after how long a service that hangs is followed by another."""
+    seconds = _seconds("lease_seconds")
+    if seconds < 1:
+        raise _refusal("lease_seconds", _text("lease_seconds"), "give seconds, 1 or more")
+    return seconds
 
 
 def granularity() -> Policy:

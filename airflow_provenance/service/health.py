@@ -84,8 +84,12 @@ def metrics(loops: Sequence[Loop], spool_dir: Path) -> str:
         counts.setdefault(name, 0)
     for name, number in sorted(counts.items()):
         family(name, "counter", name.replace("_", " ").capitalize() + ".", {"": number})
-    for name, value in sorted({k: v for loop in loops for k, v in loop.gauges.items()}.items()):
-        family(name, "gauge", name.replace("_", " ").capitalize() + ".", {"": value})
+    gauges: dict[str, dict[str, float]] = {}
+    for loop in loops:
+        for (name, labels), value in sorted(loop.gauges.copy().items()):
+            gauges.setdefault(name, {})[labels] = value
+    for name, values in sorted(gauges.items()):
+        family(name, "gauge", name.replace("_", " ").capitalize() + ".", values)
     size, age = _spool(spool_dir)
     family("spool_bytes", "gauge", "Size of the spool's files.", {"": size})
     family(

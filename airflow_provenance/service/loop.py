@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_provenance import wiring
 from airflow_provenance.errors import ProvenanceError
@@ -19,9 +19,23 @@ _log = logging.getLogger(__name__)
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 # A step that takes longer is taken for stuck: batches are small, and every request has a timeout.
 STUCK_SECONDS = 300.0
-# A leader that hangs is followed after this; one that works has renewed thrice by then.
-LEASE_SECONDS = 45.0
 _LEASE_PAUSE_SECONDS = 5.0
+# A service ends within 8 s, whatever a backend does.
+_CLOSE_SECONDS = 5.0
+# One that goes on while a laptop sleeps, where there is one: a lease ends in the store meanwhile.
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+class Lease(NamedTuple):
+    """How a role that runs once across hosts is held.
+
+    Attributes:
+        holder: who holds it.
+        seconds: a leader that hangs is followed after this; one that works has renewed by then.
+    """
+
+    holder: str
+    seconds: float
 
 
 class Loop:
@@ -30,23 +44,23 @@ class Loop:
     Args:
         role: what is done.
         store_url: where; None for the setting's.
-        holder: who holds the lease, for a role that runs once across hosts.
+        lease: for a role that runs once across hosts.
         stop: set when the service is to end; a step ends at the next point where it may.
     """
 
     def __init__(
-        self, role: Role, store_url: str | None, holder: str, stop: threading.Event
+        self, role: Role, store_url: str | None, lease: Lease, stop: threading.Event
     ) -> None:
         self.role = role
         self.counts: Counter[str] = Counter()
-        self.gauges: dict[str, float] = {}
+        self.gauges: dict[tuple[str, str], float] = {}  # by name and labels
         self.busy_seconds = 0.0
         self.steps = 0
         self.errors = 0
         self.last_error_at: float | None = None
         self.failure: str | None = "it has not begun yet"
         self.is_leader = not role.once_across_hosts
-        self._store_url, self._holder, self._stop = store_url, holder, stop
+        self._store_url, self._lease, self._stop = store_url, lease, stop
         self._step_began: float | None = None
         self._lease_until = 0.0
         self._store: Store | None = None
@@ -82,11 +96,11 @@ class Loop:
         """Do one step; return how long to wait for the next."""
         began = self._step_began = time.monotonic()
         try:
-            step = self._opened()
             if not self._may_lead():
                 self.failure = None
-                return _LEASE_PAUSE_SECONDS
-            was_busy = step(self._should_stop, self)
+                self.gauges.clear()
+                return min(_LEASE_PAUSE_SECONDS, self._lease.seconds / 3)
+            was_busy = self._opened().do(self._should_stop, self)
         except Exception as error:  # noqa: BLE001 - a service goes on, whatever it is
             return self._failed(error)
         else:
@@ -99,23 +113,38 @@ class Loop:
             self.steps += 1
             self.busy_seconds += time.monotonic() - began
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the service is to end."""
+        return self._stop.is_set()
+
+    def leads(self) -> bool:
+        """Whether this process alone does this role now; asks nobody, so any thread may call it."""
+        return not self.role.once_across_hosts or time.clock_gettime(_CLOCK) < self._lease_until
+
     def _opened(self) -> Step:
-        if self._store is None and self.role.needs_store(self._store_url):
-            self._store = wiring.open_store(self._store_url, create=True)
         if self._step is None:
-            self._step = self.role.open(self._store)
+            needs_store = self.role.needs_store(self._store_url)
+            self._step = self.role.open(self._open_store() if needs_store else None)
         return self._step
 
+    def _open_store(self) -> Store:
+        if self._store is None:
+            self._store = wiring.open_store(self._store_url, create=True)
+        return self._store
+
     def _may_lead(self) -> bool:
-        if not self.role.once_across_hosts or self._store is None:
+        """Renew the lease where it is time; return whether this process has it."""
+        if not self.role.once_across_hosts:
             return True
-        name = f"role:{self.role.name}"
-        # Renewed early enough that a step as long as a third of the lease cannot lose it.
-        if time.monotonic() < self._lease_until - LEASE_SECONDS * 2 / 3:
+        name, seconds = f"role:{self.role.name}", self._lease.seconds
+        asked = time.clock_gettime(_CLOCK)
+        # Renewed early enough that a step as long as two thirds of the lease cannot lose it.
+        if asked < self._lease_until - seconds * 2 / 3:
             return True
-        asked = time.monotonic()
-        leads = self._store.acquire_lease(name, self._holder, int(LEASE_SECONDS * 1e6))
-        self._lease_until = asked + LEASE_SECONDS if leads else 0.0
+        store = self._open_store()
+        leads = store.acquire_lease(name, self._lease.holder, int(seconds * 1e6))
+        self._lease_until = asked + seconds if leads else 0.0
         if leads != self.is_leader:
             _log.info(
                 "leads now" if leads else "another host leads", extra={"role": self.role.name}
@@ -127,7 +156,7 @@ class Loop:
         """Whether a step must end at the next point: the service ends, or the lease is lost."""
         if self._stop.is_set():
             return True
-        return self.role.once_across_hosts and not self._may_lead()
+        return not self._may_lead()
 
     def _failed(self, error: Exception) -> float:
         self.errors += 1
@@ -143,11 +172,13 @@ class Loop:
         return pause
 
     def _close(self) -> None:
+        has_ended = self._step is None or self._step.close(self, _CLOSE_SECONDS)
         if self._store is None:
             return
         try:
-            if self.role.once_across_hosts and self.is_leader:
-                self._store.release_lease(f"role:{self.role.name}", self._holder)
+            # Whoever follows must not begin while a request of ours is still on its way.
+            if self.role.once_across_hosts and self.is_leader and has_ended:
+                self._store.release_lease(f"role:{self.role.name}", self._lease.holder)
             self._store.close()
         except ProvenanceError as error:
             _log.warning("%s", error, extra={"role": self.role.name})

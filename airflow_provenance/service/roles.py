@@ -1,19 +1,19 @@
 """What the service can do: a row each in `ROLES`.
 
-To add one: a function that is given the role's store and returns a *step*, and a row that names it.
-A step does what there is to do, asks `should_stop` wherever it may end, counts into its loop what
-the metrics are to show, and returns whether there was anything to do; what it raises is told in one
-line and tried again.
+To add one: a function that is given the role's store and returns a `Step`, and a row that names
+it. In each round it does what there is to do, asks `should_stop` wherever it may end, counts into
+its loop what the metrics are to show, and returns whether there was anything to do; what it raises
+is told in one line and tried again.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provenance import settings, wiring
-from airflow_provenance.errors import SettingsError
+from airflow_provenance.errors import ProvenanceError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,13 +23,22 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _EXPIRY_SECONDS = 3600.0
+# A feed that takes longer goes on behind the round: the others need not wait for it.
+_PATIENCE_SECONDS = 0.05
+# While feeds deliver without a rest, a line tells how much, this often.
+_LINE_SECONDS = 10.0
 
 
-class Step(Protocol):
-    """One round of a role."""
+class Step(NamedTuple):
+    """What a role does, round by round, and how it lets go.
 
-    def __call__(self, should_stop: Callable[[], bool], loop: Loop) -> bool:
-        """Do what there is to do; return whether there was anything."""
+    Attributes:
+        do: does what there is to do; returns whether there was anything.
+        close: lets go, in some seconds at most; returns whether nothing goes on behind it.
+    """
+
+    do: Callable[[Callable[[], bool], Loop], bool]
+    close: Callable[[Loop, float], bool] = lambda _loop, _seconds: True
 
 
 class Role(NamedTuple):
@@ -64,7 +73,7 @@ def _open_drain(store: Store | None) -> Step:
             loop.counts["events_expired"] += store.expire(wiring.retention_horizon_us())
         return report.received > 0
 
-    return step
+    return Step(step)
 
 
 def _open_reconcile(store: Store) -> Step:
@@ -84,27 +93,60 @@ def _open_reconcile(store: Store) -> Step:
             )
         return False
 
-    return step
+    return Step(step)
 
 
 def _open_forward(store: Store) -> Step:
     forwarder = wiring.open_forwarder(store)
+    counted = told = forwarder.totals()
+    next_line = 0.0
 
-    def step(should_stop: Callable[[], bool], loop: Loop) -> bool:
-        report = forwarder.run_once(should_stop=should_stop)
-        loop.counts["events_forwarded"] += report.sent
-        loop.counts["dead_letters"] += report.dead
-        loop.gauges["feed_backlog"] = sum(one.backlog for one in report.feeds.values())
-        if report.sent or report.dead:
-            _log.info(
-                "%d events forwarded, %d dead letters",
-                report.sent,
-                report.dead,
-                extra={"role": loop.role.name},
-            )
-        return report.sent > 0
+    def count(loop: Loop) -> bool:
+        # Of totals, as what a feed does between two rounds counts as well.
+        nonlocal counted
+        before, counted = counted, forwarder.totals()
+        loop.counts["events_forwarded"] += counted.sent - before.sent
+        loop.counts["dead_letters"] += counted.dead - before.dead
+        return counted != before
 
-    return step
+    def tell(loop: Loop) -> None:
+        nonlocal told
+        before, told = told, counted
+        if told == before:
+            return
+        sent, dead = told.sent - before.sent, told.dead - before.dead
+        _log.info(
+            "%d events forwarded, %d dead letters",
+            sent,
+            dead,
+            extra={
+                "role": loop.role.name,
+                "numbers": {"forwarded": sent, "dead_letters": dead},
+            },
+        )
+
+    def step(_should_stop: Callable[[], bool], loop: Loop) -> bool:
+        nonlocal next_line
+        forwarder.run_once(lambda: loop.is_stopping, loop.leads, patience_s=_PATIENCE_SECONDS)
+        has_counted = count(loop)
+        for feed, waiting in forwarder.backlogs().items():
+            loop.gauges["feed_backlog", f'{{feed="{feed}"}}'] = waiting
+        failures = forwarder.take_failures()
+        if failures:
+            lines = (f"feed {feed}: {text}" for feed, text in failures.items())
+            raise ProvenanceError("; ".join(lines))
+        if not has_counted or time.monotonic() >= next_line:
+            tell(loop)
+            next_line = time.monotonic() + _LINE_SECONDS
+        return has_counted
+
+    def close(loop: Loop, seconds: float) -> bool:
+        has_ended = forwarder.close(seconds)
+        count(loop)
+        tell(loop)
+        return has_ended
+
+    return Step(step, close)
 
 
 def _tell(report: IngestReport, loop: Loop) -> None:

@@ -6,7 +6,6 @@ import logging
 import os
 import select
 import signal
-import socket
 import sys
 import threading
 import time
@@ -16,7 +15,7 @@ from airflow_provenance import settings
 from airflow_provenance.errors import ProvenanceError
 from airflow_provenance.service import health
 from airflow_provenance.service.lock import HostLock
-from airflow_provenance.service.loop import Loop
+from airflow_provenance.service.loop import Lease, Loop
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,7 +61,7 @@ def run(options: Options) -> int:
     if not _await_turn(lock, options, stop):
         return 0
     try:
-        return _lead(options, spool_dir, stop)
+        return _lead(options, lock.holder, spool_dir, stop)
     finally:
         lock.release()
 
@@ -90,9 +89,9 @@ def _await_turn(lock: HostLock, options: Options, stop: threading.Event) -> bool
     return False
 
 
-def _lead(options: Options, spool_dir: Path, stop: threading.Event) -> int:
-    holder = f"{socket.gethostname()}:{os.getpid()}:{time.time_ns()}"
-    loops = [Loop(role, options.store_url, holder, stop) for role in options.roles]
+def _lead(options: Options, holder: str, spool_dir: Path, stop: threading.Event) -> int:
+    lease = Lease(holder, settings.lease_seconds())
+    loops = [Loop(role, options.store_url, lease, stop) for role in options.roles]
     server = (
         None if options.health_port is None else health.serve(options.health_port, loops, spool_dir)
     )

@@ -157,6 +157,103 @@ def test_a_slow_backend_does_not_hold_up_others(store: SqlStore) -> None:
         assert 0 < len(events) == len(set(events)) < 5
 
 
+def test_a_failure_before_the_clock_was_set_back_does_not_silence_a_feed(store: SqlStore) -> None:
+    clock, hour_us = FixedClock(NOW), 3_600_000_000
+    fill(store, 2)
+    with receiving() as receiver:
+        receiver.answer = lambda _: Answer(503, headers=(("Retry-After", "600"),))
+        one = Forwarder(store, [Route("m", HttpFeed(receiver.url), marquez.RULES)], clock)
+        assert one.run_once(patience_s=None).errors
+        receiver.answer = lambda _: Answer()
+        clock.us += 500_000_000
+        assert one.run_once(patience_s=None).sent == 0  # it waits, as it was asked to
+        clock.us = NOW - hour_us
+        assert one.run_once(patience_s=None).sent == 2
+        one.close()
+
+
+def test_a_dead_letter_of_a_run_that_has_ended_does_not_begin_it_again(store: SqlStore) -> None:
+    fill(store, 2)
+    with receiving() as receiver:
+        receiver.answer = lambda one: Answer(422 if one["eventType"] == "START" else 201)
+        one = Forwarder(store, [Route("m", HttpFeed(receiver.url), marquez.RULES)])
+        assert one.run_once(patience_s=None).dead == 1
+        receiver.answer = lambda _: Answer()
+        assert one.retry_dead_letters("m") == (1, 0)
+        one.close()
+        assert last_states(receiver) == {"COMPLETE"}
+        assert len(receiver.received) == 2  # its facets ride on the end, which comes again
+
+
+class Odd(FileFeed):
+    """A feed with a mistake that one run brings out."""
+
+    def send(self, body: bytes) -> None:
+        if json.loads(body)["run"]["runId"].endswith("07"):
+            raise KeyError("odd")
+        super().send(body)
+
+
+def test_a_mistake_in_a_feed_is_one_line_and_in_the_end_a_dead_letter(
+    store: SqlStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock, file = FixedClock(NOW), tmp_path / "odd.ndjson"
+    fill(store, 40)
+    one = Forwarder(store, [Route("odd", Odd(file))], clock, random.Random(4))
+    for _ in range(20):
+        one.run_once(patience_s=None)
+        clock.us = max(clock.us, store.feeds()[0].next_attempt_us)
+    one.close()
+    assert store.feeds()[0].cursor == store.last_seq()
+    letters = store.dead_letters("odd")
+    assert [letter.error for letter in letters] == ["KeyError: 'odd'; it takes other events"] * 2
+    assert len(set(file.read_bytes().splitlines())) == 38
+    assert all(len(record.getMessage().splitlines()) == 1 for record in caplog.records)
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["delivered", "failed"])
+def test_who_leads_no_more_sends_nothing_and_notes_nothing(store: SqlStore, fails: bool) -> None:
+    fill(store, 20)
+    with receiving() as receiver:
+        leads = True
+
+        def woken(_: Any) -> Answer:
+            nonlocal leads
+            leads = len(receiver.requests) < 5  # it hung on the answer, and another leads now
+            return Answer(503 if fails and not leads else 201)
+
+        receiver.answer = woken
+        one = Forwarder(store, [Route("m", HttpFeed(receiver.url), marquez.RULES)])
+        one.run_once(leads=lambda: leads, patience_s=None)
+        assert len(receiver.requests) == 5
+        [state] = store.feeds()
+        assert (state.cursor, state.attempts, state.next_attempt_us) == (0, 0, 0)
+        receiver.answer = lambda _: Answer()
+        one.run_once(patience_s=None)  # it leads again
+        one.close()
+        assert_all_arrived_in_order(receiver, 20)
+        assert store.feeds()[0].cursor == 20
+
+
+def test_who_hangs_with_a_request_begun_does_not_end_it_when_others_lead(store: SqlStore) -> None:
+    fill(store, 2)
+    with receiving() as receiver:
+        feed, asked = HttpFeed(receiver.url), 0
+
+        def leads() -> bool:
+            nonlocal asked
+            asked += 1
+            return asked == 1  # before the request; not any more when its body is to follow
+
+        one = Forwarder(store, [Route("m", feed, marquez.RULES)])
+        one.run_once(leads=leads, patience_s=None)
+        assert asked > 1
+        assert (receiver.requests, store.feeds()[0].cursor) == ([], 0)
+        assert one.run_once(patience_s=None).sent == 2
+        one.close()
+        assert_all_arrived_in_order(receiver, 2)
+
+
 FORWARD = """
 import sys
 from airflow_provenance.cli import main

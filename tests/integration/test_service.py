@@ -6,105 +6,25 @@ import json
 import os
 import random
 import resource
-import socket
 import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from airflow_provenance.emit.spool import Spool
-from airflow_provenance.formats.notes import DagRunNote, encode_note
-from airflow_provenance.store.sql.store import SqlStore
+from tests.support.service_host import SECONDS, Host, ask, free_port, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
-
-SECONDS = 30
-
-
-class Host:
-    """A folder with a spool and a store, and the services that run on it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.spool_dir = folder, folder / "spool"
-        self.url = f"sqlite:///{folder}/provenance.db"
-        SqlStore(self.url, create=True).close()
-        self.environment = {
-            **os.environ,
-            "AIRFLOW_HOME": str(folder),
-            "AIRFLOW__PROVENANCE__SPOOL_DIR": str(self.spool_dir),
-            "AIRFLOW__PROVENANCE__STORE": self.url,
-        }
-        self.services: list[subprocess.Popen[str]] = []
-        self.count = 0
-
-    def start(self, *options: str, **popen: Any) -> subprocess.Popen[str]:
-        log = (self.folder / f"service-{len(self.services)}.log").open("w")
-        service = subprocess.Popen(
-            [sys.executable, "-m", "airflow_provenance.cli", "service", "--roles=drain", *options],
-            env=self.environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            text=True,
-            **popen,
-        )
-        log.close()
-        self.services.append(service)
-        return service
-
-    def log(self, number: int = -1) -> str:
-        return (self.folder / f"service-{range(len(self.services))[number]}.log").read_text()
-
-    def append(self, spool: Spool, count: int = 1) -> None:
-        for _ in range(count):
-            self.count += 1
-            note = DagRunNote("air", "flights", f"run_{self.count}", self.count, state="RUNNING")
-            spool.append("N", encode_note(note))
-
-    def stored(self) -> dict[str, int]:
-        store = SqlStore(self.url)
-        counts = store.counts()
-        store.close()
-        return counts
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
     host = Host(tmp_path)
     yield host
-    for service in host.services:
-        if service.poll() is None:
-            service.kill()
-        service.wait()
-
-
-def wait_until(is_true: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not is_true():
-        assert time.monotonic() < deadline, f"waited in vain until {what}"
-        time.sleep(0.05)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def ask(port: int, path: str) -> tuple[int, str]:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
-    except OSError as error:
-        return 0, str(error)
+    host.close()
 
 
 def test_the_service_drains_by_itself_says_how_it_is_and_ends_in_time(host: Host) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow_provenance.formats.shaping.event import Rule
 
 
@@ -34,6 +36,17 @@ class Feed(Protocol):
 
     def close(self) -> None:
         """Let go of files and connections."""
+
+
+@runtime_checkable
+class Guarded(Protocol):
+    """A feed that asks as late as it can whether it may send.
+
+    Between our own asking and the first byte lies a client's work: a process that hangs there would
+    send, when it wakes, what others have sent long ago.
+    """
+
+    last_check: Callable[[], None]  # what it raises comes out of `send`, and nothing was sent
 
 
 class Route(NamedTuple):

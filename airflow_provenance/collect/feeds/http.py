@@ -24,7 +24,7 @@ from airflow_provenance import __version__
 from airflow_provenance.errors import EventRefusedError, FeedUnavailableError, SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 _ABOUT_THE_EVENT = frozenset({400, 409, 413, 414, 422, 431})
 _BUSY = frozenset({408, 429, 502, 503, 504})
@@ -54,6 +54,7 @@ class HttpFeed:
         timeout_seconds: float = 10.0,
         ca_file: str | None = None,
     ) -> None:
+        self.last_check: Callable[[], None] = lambda: None
         self._url = url
         self._where = f"{urlsplit(url).scheme}://{urlsplit(url).netloc}"
         given = dict(headers or {})
@@ -76,7 +77,12 @@ class HttpFeed:
     def send(self, body: bytes) -> None:
         """Post an event."""
         try:
-            with self._client.stream("POST", self._url, content=body) as response:
+            with self._client.stream(
+                "POST",
+                self._url,
+                content=self._checked(body),
+                headers={"Content-Length": str(len(body))},
+            ) as response:
                 answer = self._read(response)
         except httpx.HTTPError as error:
             text = self._hidden(str(error)) or "no answer in time"
@@ -85,6 +91,11 @@ class HttpFeed:
             ) from error
         if not response.is_success:
             self._raise(response, answer)
+
+    def _checked(self, body: bytes) -> Iterator[bytes]:
+        """Give the body when the head is on its way; without it, a server takes nothing."""
+        self.last_check()
+        yield body
 
     def _read(self, response: httpx.Response) -> str:
         """Return the beginning of an answer; one that trickles in has no more time than others."""

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 # One lock for all writers of a store: held to commit, so that `seq` becomes visible in order.
 WRITE_LOCK = 0x70726F76  # "prov"
 
+# A process that hangs in the middle of a transaction would hold that lock for ever; the longest
+# that one of ours computes between two statements is a few seconds.
+HANGS_SECONDS = 60
+
 # A stage has no statistics; from the stage through the indexes is right for few rows and for many.
 # See `bulk.Bulk.joined`.
 _LEFT_TO_RIGHT = "; ".join(
@@ -126,7 +130,10 @@ def writing(engine: Engine) -> Iterator[Bulk]:
         if connection.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         else:
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})")
+            connection.exec_driver_sql(
+                f"SET LOCAL idle_in_transaction_session_timeout = '{HANGS_SECONDS}s'; "
+                f"SELECT pg_advisory_xact_lock({WRITE_LOCK})"
+            )
             connection.exec_driver_sql(_LEFT_TO_RIGHT)
         yield bulk_of(connection)
         connection.commit()
