@@ -41,6 +41,7 @@ _BATCH = 200
 _COMMIT_US = 2_000_000
 _FIRST_WAIT_S, _MAX_WAIT_S = 1.0, 300.0
 _ATTEMPTS_BEFORE_BLAME = 5
+_ROUNDS_BEFORE_BLAME = 3
 _OTHERS_TO_TRY = 3
 _REFUSALS_IN_A_ROW = 50
 
@@ -151,14 +152,19 @@ class Lane:
         except FeedUnavailableError as error:
             if not error.may_be_the_event or attempts < _ATTEMPTS_BEFORE_BLAME:
                 raise
-            if not self._takes_another(entry, after):
-                raise
-            try:
-                self._send(entry)
-            except FeedUnavailableError as again:
-                if not again.may_be_the_event:
+            # Again and again, since one that fails at times may fail this one twice by chance.
+            for _ in range(_ROUNDS_BEFORE_BLAME):
+                if not self._takes_another(entry, after):
                     raise
-                raise EventRefusedError(f"{again}; it takes other events") from again
+                try:
+                    self._send(entry)
+                except FeedUnavailableError as again:
+                    if not again.may_be_the_event:
+                        raise
+                    error = again
+                else:
+                    return
+            raise EventRefusedError(f"{error}; it takes other events") from error
 
     def _takes_another(self, entry: LogEntry, after: list[LogEntry]) -> bool:
         """Whether the backend takes an event of another run; it is sent again in its turn."""
