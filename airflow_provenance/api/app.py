@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -83,6 +83,7 @@ def create_app(
     security: Security,
     limits: BodyLimits,
     clock: Clock | None = None,
+    namespace_dags: Mapping[str, Sequence[str]] | None = None,
 ) -> FastAPI:
     """Return the application.
 
@@ -91,6 +92,7 @@ def create_app(
         security: tells who asks.
         limits: how large the body of a request may be.
         clock: says when an event was received.
+        namespace_dags: see `visible.VisibleReader`.
     """
     stores = Stores(store_factory)
 
@@ -114,6 +116,7 @@ def create_app(
     app.state.stores = stores
     app.state.security = security
     app.state.limits = limits
+    app.state.namespace_dags = namespace_dags or {}
     app.state.clock = clock or SystemClock()
     for module in (ingestion, runs, jobs, datasets, events, lineage):
         app.include_router(module.router, prefix=PREFIX)
