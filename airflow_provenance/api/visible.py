@@ -118,6 +118,11 @@ class VisibleReader:
     def runs_by_id(self, ids: Iterable[int]) -> dict[int, RunView]:
         return {run.id: run for run in self._seen_runs(self._store.runs_by_id(ids).values())}
 
+    def absorbers(self, ids: Iterable[int]) -> dict[int, int]:
+        found = self._store.absorbers(ids)
+        seen = self.runs_by_id(found.values())
+        return {one: by for one, by in found.items() if by in seen}
+
     def runs_by_key(self, keys: Iterable[RunKey]) -> dict[RunKey, RunView]:
         found = self._store.runs_by_key(keys)
         seen = {run.id for run in self._seen_runs(found.values())}
@@ -310,10 +315,20 @@ class VisibleReader:
         ]
 
     def _seen_entries(self, entries: Sequence[LogEntry]) -> list[LogEntry]:
-        runs = self.runs_by_id({one.run_id for one in entries if one.run_id is not None})
+        """Return what may be seen; an entry of a run that another absorbed is the other's."""
+        numbers = {one.run_id for one in entries if one.run_id is not None}
+        runs = self.runs_by_id(numbers)
+        whole = {}
+        if missing := numbers - runs.keys():
+            whole = self._store.absorbers(missing)
+            runs |= self.runs_by_id(whole.values())
+        whose = (
+            msgspec.structs.replace(one, run_id=whole[one.run_id]) if one.run_id in whole else one
+            for one in entries
+        )
         return [
             one
-            for one in entries
+            for one in whose
             if one.run_id in runs or (not one.run_id and self._viewer.is_admin())
         ]
 

@@ -231,6 +231,9 @@ class ProvenanceReader(Protocol):
     def runs_by_id(self, ids: Iterable[int]) -> dict[int, RunView]:
         """Return runs by node id; ids that are no runs are left out."""
 
+    def absorbers(self, ids: Iterable[int]) -> dict[int, int]:
+        """Return for runs that another has absorbed, which; other ids are left out."""
+
     def runs_by_key(self, keys: Iterable[RunKey]) -> dict[RunKey, RunView]:
         """Return runs by key; keys of no run are left out. All keys are of one kind."""
 
@@ -288,7 +291,7 @@ class ProvenanceReader(Protocol):
     ) -> list[LogEntry]:
         """Return log entries in the order of their `seq`, or the other way round.
 
-        With `owners`, those of their runs.
+        Those of a run are also those that it absorbed. With `owners`, those of their runs.
         """
 
     def quarantine(self, *, with_raw: bool = False) -> list[QuarantineEntry]:

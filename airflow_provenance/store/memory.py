@@ -343,6 +343,11 @@ class MemoryStore(MemoryOutbox):
         rows = self._rows.runs
         return {one: self._view(rows[one]) for one in ids if one in rows and rows[one].facts}
 
+    def absorbers(self, ids: Iterable[int]) -> dict[int, int]:
+        rows = self._rows.runs
+        found = ((one, rows[one].absorbed_by) for one in ids if one in rows)
+        return {one: by for one, by in found if by is not None}
+
     def runs_by_key(self, keys: Iterable[RunKey]) -> dict[RunKey, RunView]:
         ids = [self._rows.digests.get(key_digest(key), 0) for key in keys]
         return {view.key: view for view in self.runs_by_id(ids).values()}
@@ -438,14 +443,15 @@ class MemoryStore(MemoryOutbox):
         owners: Owners | None = None,
     ) -> list[LogEntry]:
         mine = self._runs_of(owners)
+        whole = self.absorbers(self._rows.runs)
         entries = sorted(self._rows.log.values(), key=lambda entry: entry.seq, reverse=newest_first)
         found = [
             entry if with_raw else msgspec.structs.replace(entry, raw=None)
             for entry in entries
             if entry.seq > after_seq
-            and run_id in (None, entry.run_id)
+            and run_id in (None, entry.run_id, whole.get(entry.run_id or 0))
             and (before_seq is None or entry.seq < before_seq)
-            and (mine is None or entry.run_id in mine)
+            and (mine is None or whole.get(entry.run_id or 0, entry.run_id) in mine)
         ]
         return found[:limit]
 

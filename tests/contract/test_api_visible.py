@@ -156,6 +156,21 @@ def test_a_dag_with_dots_is_told_from_its_namesakes(store: Store) -> None:
     assert store.owners().dag_ids == {"a", "a.b"}
 
 
+def test_events_of_a_run_that_another_absorbed_are_the_others(store: Store) -> None:
+    # The end of a try does not say whose it is: its runId and job do.
+    start = event(1, "START", dag="mine")
+    end = {**event(1), "job": start["job"]}
+    for one in (end, start):
+        ingest_all(store, [("E", json.dumps(one).encode())], [])
+    [run] = store.runs(RunQuery())
+    for mine in (reader(store, "mine"), VisibleReader(store, ADMIN)):
+        for found in (mine.entries(), mine.entries(run_id=run.id)):
+            assert [one.event_type for one in found] == ["COMPLETE", "START"]
+            assert {one.run_id for one in found} == {run.id}
+    assert reader(store, "theirs").entries() == []
+    assert reader(store, "theirs", namespaces={"demo": ["theirs"]}).entries() == []
+
+
 # ---- Jobs that belong to no DAG ------------------------------------------------------------------
 
 

@@ -154,6 +154,17 @@ class SqlReader:
             rows = bulk.fetch(_RUN + where)
             return {row[0]: _run_view(row) for row in rows}
 
+    def absorbers(self, ids: Iterable[int]) -> dict[int, int]:
+        wanted = list(ids)
+        if not wanted:
+            return {}
+        with reading(self._engine) as bulk:
+            rows = bulk.fetch(
+                "SELECT id, absorbed_by FROM run "
+                f"WHERE id {bulk.among(wanted)} AND absorbed_by IS NOT NULL"
+            )
+            return {row[0]: row[1] for row in rows}
+
     def runs_by_key(self, keys: Iterable[RunKey]) -> dict[RunKey, RunView]:
         found = {}
         with reading(self._engine) as bulk:
@@ -310,11 +321,14 @@ class SqlReader:
             where += "AND e.seq < ? "
             values.append(before_seq)
         if run_id is not None:
-            where += "AND e.run_id = ? "
-            values.append(run_id)
+            where += (
+                "AND e.run_id IN (SELECT ? UNION ALL SELECT id FROM run WHERE absorbed_by = ?) "
+            )
+            values += [run_id, run_id]
         with reading(self._engine) as bulk:
             if owners is not None:
-                sql, more = has_owned(bulk, owners, "WHERE r.id = e.run_id")
+                whole = "SELECT coalesce(o.absorbed_by, o.id) FROM run o WHERE o.id = e.run_id"
+                sql, more = has_owned(bulk, owners, f"WHERE r.id = ({whole})")
                 where += f"AND {sql} "
                 values += more
             order = "DESC" if newest_first else "ASC"
