@@ -64,3 +64,24 @@ def test_every_answer_is_as_the_document_says(case: schemathesis.Case) -> None:
             # parameters that nobody knows are not looked at. `test_api` has what is to be refused.
             excluded_checks=[negative_data_rejection, positive_data_acceptance],
         )
+
+
+@pytest.mark.usefixtures("full")
+def test_answers_of_what_there_is_are_as_the_document_says(store: Store) -> None:
+    # Nothing that is made up meets the number of a run or the name of a dataset.
+    runs = range(1, store.counts()["runs"] + 1)
+    [report] = store.datasets_named("/data/flights/report.parquet")
+    [version] = store.versions(report)
+    asked: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+        *(("runs/{run}", {"run": str(one)}, {"facets": "true"}) for one in runs),
+        ("versions/{version}", {"version": version.id}, {}),
+        ("versions", {}, {"namespace": report.namespace, "name": report.name}),
+        ("lineage", {}, {"subject": f"dataset:{'/'.join(report)}"}),
+        ("lineage", {}, {"subject": f"run:{runs[-1]}", "direction": "downstream"}),
+        ("events", {}, {"raw": "true"}),
+    ]
+    for path, path_parameters, query in asked:
+        operation = DOCUMENT[f"/api/v1/{path}"]["GET"]
+        case = operation.Case(path_parameters=path_parameters, query=query)
+        headers = {"Authorization": "Bearer all"}
+        assert case.call_and_validate(headers=headers).status_code == 200

@@ -211,6 +211,7 @@ def test_a_namespace_is_seen_by_who_may_read_one_of_its_dags(
     assert {run.job[1] for run in mine.runs(RunQuery())} == seen
     # The job without runs may be any DAG's.
     assert {job[1] for job in mine.jobs(None, 10)} == seen
+    assert {job[1] for job in mine.job_names()} == seen
     assert len(mine.entries()) == len(seen)
     names = {one.name for one in mine.datasets(None, 10)}
     assert names == {"loaded", "report"} | ({"raw"} if "load" in seen else set())
