@@ -200,6 +200,14 @@ OPTIONS: dict[str, Option] = {
             "together; what is not sent by then stays in the spool. 0 leaves it to the service.",
         ),
         Option(
+            "namespace_dags",
+            "string",
+            "",  # not {}: Airflow formats defaults
+            "JSON object of namespaces of jobs that belong to no DAG, or patterns with *, each "
+            "with a list of DAGs: who may read one of them sees the runs of these jobs.",
+            '{"spark-sales": ["sales_daily"], "dbt*": ["marts", "reports"]}',
+        ),
+        Option(
             "max_request_bytes",
             "integer",
             str(64 * 1024 * 1024),
@@ -365,6 +373,23 @@ def api_token() -> str | None:
 def api_timeout_seconds() -> float:
     """[provenance] api_timeout_seconds: a task's budget for sending what it spooled."""
     return _seconds("api_timeout_seconds")
+
+
+def namespace_dags() -> dict[str, list[str]]:
+    """[provenance] namespace_dags: whose readers see jobs that belong to no DAG, by namespace."""
+    value = _text("namespace_dags")
+    try:
+        found = json.loads(value.strip() or "{}")
+    except (ValueError, RecursionError):
+        found = None
+    is_right = isinstance(found, dict) and all(
+        isinstance(dags, list) and all(isinstance(one, str) for one in dags)
+        for dags in found.values()
+    )
+    if not is_right:
+        advice = 'give a JSON object as {"namespace": ["dag_id"]}'
+        raise _refusal("namespace_dags", value, advice)
+    return dict(found)
 
 
 def max_request_bytes() -> int:

@@ -169,4 +169,5 @@ def open_api(url: str | None = None, *, is_in_airflow: bool = False) -> FastAPI:
         lambda: open_store(url, create=True),
         AirflowSecurity(known) if is_in_airflow else known,
         BodyLimits(settings.max_event_bytes(), settings.max_request_bytes()),
+        namespace_dags=settings.namespace_dags(),
     )

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.security import HTTPBearer
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match, Route
 
 from airflow_provenance import __version__
 from airflow_provenance.api.body import BodyLimits
@@ -43,6 +45,8 @@ _STATUSES: tuple[tuple[type[ProvenanceError], int], ...] = (
     (RequestError, 422),
     (EventError, 422),
 )
+# For the document alone: who asks is found out by `security`.
+_BEARER = HTTPBearer(auto_error=False, description="A token of api_tokens, or of Airflow's.")
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorResponse, "description": text}
     for status, text in (
@@ -84,6 +88,7 @@ def create_app(
     security: Security,
     limits: BodyLimits,
     clock: Clock | None = None,
+    namespace_dags: Mapping[str, Sequence[str]] | None = None,
 ) -> FastAPI:
     """Return the application.
 
@@ -92,6 +97,7 @@ def create_app(
         security: tells who asks.
         limits: how large the body of a request may be.
         clock: says when an event was received.
+        namespace_dags: see `visible.VisibleReader`.
     """
     stores = Stores(store_factory)
 
@@ -109,12 +115,13 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        dependencies=[Depends(identified)],
+        dependencies=[Depends(identified), Depends(_BEARER)],
         responses=_RESPONSES,
     )
     app.state.stores = stores
     app.state.security = security
     app.state.limits = limits
+    app.state.namespace_dags = namespace_dags or {}
     app.state.clock = clock or SystemClock()
     app.state.taking = Taking(stores.get, app.state.clock.now_us)
     for module in (ingestion, runs, jobs, datasets, events, lineage):
@@ -123,6 +130,7 @@ def create_app(
     app.add_exception_handler(ProvenanceError, _told)
     app.add_exception_handler(RequestValidationError, _wrong)
     app.add_exception_handler(ClientDisconnect, _gone)
+    app.add_exception_handler(405, _not_so)
     return app
 
 
@@ -141,6 +149,19 @@ async def _wrong(_: Request, error: Exception) -> JSONResponse:
     found = error.errors() if isinstance(error, RequestValidationError) else ()
     told = (f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in found)
     return JSONResponse({"detail": "; ".join(told)}, 422)
+
+
+async def _not_so(request: Request, _: Exception) -> JSONResponse:
+    """Tell all methods of a path: Starlette tells those of the first route that has it."""
+    routes = [one for one in request.app.routes if isinstance(one, Route)]
+    allowed = {
+        method
+        for route in routes
+        if route.matches(request.scope)[0] != Match.NONE
+        for method in route.methods or ()
+    }
+    headers = {"Allow": ", ".join(sorted(allowed))}
+    return JSONResponse({"detail": "the path does not know this method"}, 405, headers)
 
 
 async def _gone(_: Request, __: Exception) -> JSONResponse:

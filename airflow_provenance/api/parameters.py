@@ -35,7 +35,8 @@ def visible(request: Request, viewer: CurrentViewer) -> VisibleReader:
     """Return the store as the viewer may see it."""
     if not viewer.can_read:
         raise AccessError("your token lacks the scope read")
-    return VisibleReader(request.app.state.stores.get(), viewer)
+    state = request.app.state
+    return VisibleReader(state.stores.get(), viewer, state.namespace_dags)
 
 
 Visible = Annotated[VisibleReader, Depends(visible)]

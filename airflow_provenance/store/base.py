@@ -100,6 +100,18 @@ class IngestReport(msgspec.Struct):
         self.overtaken = self.overtaken or other.overtaken
 
 
+class Owners(msgspec.Struct, frozen=True):
+    """Whose runs: of these DAGs, and of no DAG but of jobs in these namespaces."""
+
+    dag_ids: frozenset[str]
+    namespaces: frozenset[str]
+
+    def has(self, run: RunView) -> bool:
+        """Whether a run is one of theirs."""
+        dag_id = run.dag_id
+        return run.job[0] in self.namespaces if dag_id is None else dag_id in self.dag_ids
+
+
 class RunView(msgspec.Struct, frozen=True):
     """A run as the store answers with it. Times in UTC microseconds."""
 
@@ -132,9 +144,13 @@ class JobUse(msgspec.Struct, frozen=True):
 
 
 class DatasetUse(msgspec.Struct, frozen=True):
-    """How often the runs of one DAG wrote and read a dataset; None: runs of no DAG."""
+    """How often the runs of one DAG wrote and read a dataset; None: runs of no DAG.
+
+    `namespace` is that of their jobs.
+    """
 
     dataset: DatasetRef
+    namespace: str
     dag_id: str | None
     writes: int
     reads: int
@@ -190,6 +206,8 @@ class RunQuery(msgspec.Struct, frozen=True):
     limit: int = 50
     # Only those that come later in the list than the run with this (`listed_us`, `id`).
     after: tuple[int, int] | None = None
+    # Only theirs; None: whosever.
+    owners: Owners | None = None
 
 
 Direction = Literal["upstream", "downstream"]
@@ -197,6 +215,9 @@ Direction = Literal["upstream", "downstream"]
 
 class ProvenanceReader(Protocol):
     """Answers from the store; every question of ours goes through it."""
+
+    def owners(self) -> Owners:
+        """Return all whose runs there are."""
 
     def runs(self, query: RunQuery) -> list[RunView]:
         """Return runs, newest start first."""
@@ -212,6 +233,9 @@ class ProvenanceReader(Protocol):
 
     def runs_by_id(self, ids: Iterable[int]) -> dict[int, RunView]:
         """Return runs by node id; ids that are no runs are left out."""
+
+    def absorbers(self, ids: Iterable[int]) -> dict[int, int]:
+        """Return for runs that another has absorbed, which; other ids are left out."""
 
     def runs_by_key(self, keys: Iterable[RunKey]) -> dict[RunKey, RunView]:
         """Return runs by key; keys of no run are left out. All keys are of one kind."""
@@ -240,6 +264,14 @@ class ProvenanceReader(Protocol):
     def versions(self, dataset: DatasetRef) -> list[VersionView]:
         """Return a dataset's versions, oldest first."""
 
+    def version_page(
+        self, dataset: DatasetRef, after_id: int, limit: int, owners: Owners | None = None
+    ) -> list[VersionView]:
+        """Return a dataset's versions after one, in the order of their ids.
+
+        With `owners`, those that their runs wrote, or nobody here.
+        """
+
     def versions_of_run(self, run_id: int) -> list[VersionView]:
         """Return what a run wrote."""
 
@@ -257,8 +289,13 @@ class ProvenanceReader(Protocol):
         run_id: int | None = None,
         with_raw: bool = False,
         newest_first: bool = False,
+        before_seq: int | None = None,
+        owners: Owners | None = None,
     ) -> list[LogEntry]:
-        """Return log entries in the order of their `seq`, or the other way round."""
+        """Return log entries in the order of their `seq`, or the other way round.
+
+        Those of a run are also those that it absorbed. With `owners`, those of their runs.
+        """
 
     def quarantine(self, *, with_raw: bool = False) -> list[QuarantineEntry]:
         """Return what could not be ingested, oldest first."""
@@ -287,17 +324,29 @@ class ProvenanceReader(Protocol):
     def dataset_names(self) -> list[DatasetRef]:
         """Return every dataset."""
 
-    def jobs(self, after: tuple[str, str] | None, limit: int) -> list[tuple[str, str]]:
-        """Return (namespace, name) of the jobs after one, in the order of name and namespace."""
+    def jobs(
+        self, after: tuple[str, str] | None, limit: int, owners: Owners | None = None
+    ) -> list[tuple[str, str]]:
+        """Return (namespace, name) of the jobs after one, in the order of name and namespace.
+
+        With `owners`, those that have a run of theirs.
+        """
 
     def job_uses(self, jobs: Sequence[tuple[str, str]]) -> list[JobUse]:
         """Return how many runs jobs have, DAG by DAG."""
 
-    def datasets(self, after: DatasetRef | None, limit: int) -> list[DatasetRef]:
-        """Return the datasets after one, in the order of name and namespace."""
+    def datasets(
+        self, after: DatasetRef | None, limit: int, owners: Owners | None = None
+    ) -> list[DatasetRef]:
+        """Return the datasets after one, in the order of name and namespace.
 
-    def dataset_uses(self, datasets: Sequence[DatasetRef]) -> list[DatasetUse]:
-        """Return which DAGs' runs wrote and read datasets."""
+        With `owners`, those that their runs wrote or read.
+        """
+
+    def dataset_uses(
+        self, datasets: Sequence[DatasetRef], owners: Owners | None = None
+    ) -> list[DatasetUse]:
+        """Return which DAGs' runs wrote and read datasets; with `owners`, theirs alone."""
 
 
 class ProvenanceWriter(Protocol):

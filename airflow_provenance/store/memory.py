@@ -6,7 +6,7 @@ rules take any superset. So it is also the plain reading of what `store.sql` doe
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -32,6 +32,7 @@ from airflow_provenance.store.base import (
     IngestReport,
     JobUse,
     LogEntry,
+    Owners,
     QuarantineEntry,
     ReadView,
     Rejected,
@@ -308,6 +309,13 @@ class MemoryStore(MemoryOutbox):
     def dump_facts(self) -> dict[str, Any]:
         return dump_facts(self)
 
+    def owners(self) -> Owners:
+        views = [view for view, _ in self.scan_runs()]
+        return Owners(
+            frozenset(view.dag_id for view in views if view.dag_id is not None),
+            frozenset(view.job[0] for view in views if view.dag_id is None),
+        )
+
     def runs(self, query: RunQuery) -> list[RunView]:
         views = [view for view, _ in self.scan_runs() if _matches(view, query)]
         views.sort(key=lambda view: (view.listed_us, view.id), reverse=True)
@@ -337,6 +345,11 @@ class MemoryStore(MemoryOutbox):
     def runs_by_id(self, ids: Iterable[int]) -> dict[int, RunView]:
         rows = self._rows.runs
         return {one: self._view(rows[one]) for one in ids if one in rows and rows[one].facts}
+
+    def absorbers(self, ids: Iterable[int]) -> dict[int, int]:
+        rows = self._rows.runs
+        found = ((one, rows[one].absorbed_by) for one in ids if one in rows)
+        return {one: by for one, by in found if by is not None}
 
     def runs_by_key(self, keys: Iterable[RunKey]) -> dict[RunKey, RunView]:
         ids = [self._rows.digests.get(key_digest(key), 0) for key in keys]
@@ -387,6 +400,19 @@ class MemoryStore(MemoryOutbox):
     def versions(self, dataset: DatasetRef) -> list[VersionView]:
         views = [view for view in self.scan_versions() if view.dataset == dataset]
         return sorted(views, key=lambda view: (view.ended_us or view.first_seen_us or 0, view.id))
+
+    def version_page(
+        self, dataset: DatasetRef, after_id: int, limit: int, owners: Owners | None = None
+    ) -> list[VersionView]:
+        mine = self._runs_of(owners)
+        views = [
+            view
+            for view in self.scan_versions()
+            if view.dataset == dataset
+            and view.id > after_id
+            and (mine is None or view.run_id is None or view.run_id in mine)
+        ]
+        return sorted(views, key=lambda view: view.id)[:limit]
 
     def versions_of_run(self, run_id: int) -> list[VersionView]:
         return [view for view in self.scan_versions() if view.run_id == run_id]
@@ -453,12 +479,19 @@ class MemoryStore(MemoryOutbox):
         run_id: int | None = None,
         with_raw: bool = False,
         newest_first: bool = False,
+        before_seq: int | None = None,
+        owners: Owners | None = None,
     ) -> list[LogEntry]:
+        mine = self._runs_of(owners)
+        whole = self.absorbers(self._rows.runs)
         entries = sorted(self._rows.log.values(), key=lambda entry: entry.seq, reverse=newest_first)
         found = [
             entry if with_raw else msgspec.structs.replace(entry, raw=None)
             for entry in entries
-            if entry.seq > after_seq and run_id in (None, entry.run_id)
+            if entry.seq > after_seq
+            and run_id in (None, entry.run_id, whole.get(entry.run_id or 0))
+            and (before_seq is None or entry.seq < before_seq)
+            and (mine is None or whole.get(entry.run_id or 0, entry.run_id) in mine)
         ]
         return found[:limit]
 
@@ -536,8 +569,12 @@ class MemoryStore(MemoryOutbox):
     def dataset_names(self) -> list[DatasetRef]:
         return sorted(self._rows.datasets)
 
-    def jobs(self, after: tuple[str, str] | None, limit: int) -> list[tuple[str, str]]:
-        names = sorted(self._rows.jobs, key=lambda job: job[::-1])
+    def jobs(
+        self, after: tuple[str, str] | None, limit: int, owners: Owners | None = None
+    ) -> list[tuple[str, str]]:
+        mine = self._runs_of(owners)
+        known = self._rows.jobs if mine is None else {view.job for view in mine.values()}
+        names = sorted(known, key=lambda job: job[::-1])
         return [one for one in names if after is None or one[::-1] > after[::-1]][:limit]
 
     def job_uses(self, jobs: Sequence[tuple[str, str]]) -> list[JobUse]:
@@ -552,25 +589,41 @@ class MemoryStore(MemoryOutbox):
             *(JobUse(job, None, 0, None) for job in without),
         ]
 
-    def datasets(self, after: DatasetRef | None, limit: int) -> list[DatasetRef]:
-        names = sorted(self._rows.datasets, key=lambda one: one[::-1])
+    def datasets(
+        self, after: DatasetRef | None, limit: int, owners: Owners | None = None
+    ) -> list[DatasetRef]:
+        mine = self._runs_of(owners)
+        known: Iterable[DatasetRef] = self._rows.datasets
+        if mine is not None:
+            written = {one.dataset for one in self.scan_versions() if one.run_id in mine}
+            known = written | {one.dataset for one in self.scan_reads() if one.run_id in mine}
+        names = sorted(known, key=lambda one: one[::-1])
         return [one for one in names if after is None or one[::-1] > after[::-1]][:limit]
 
-    def dataset_uses(self, datasets: Sequence[DatasetRef]) -> list[DatasetUse]:
+    def dataset_uses(
+        self, datasets: Sequence[DatasetRef], owners: Owners | None = None
+    ) -> list[DatasetUse]:
         asked = set(datasets)
-        dags = {view.id: view.dag_id for view, _ in self.scan_runs()}
-        return [
-            *(
-                DatasetUse(one.dataset, dags[one.run_id], 1, 0)
-                for one in self.scan_versions()
-                if one.dataset in asked and one.run_id in dags
-            ),
-            *(
-                DatasetUse(one.dataset, dags[one.run_id], 0, 1)
-                for one in self.scan_reads()
-                if one.dataset in asked and one.run_id in dags
-            ),
-        ]
+        whose = {
+            view.id: (view.job[0], view.dag_id)
+            for view, _ in self.scan_runs()
+            if owners is None or owners.has(view)
+        }
+        writes, reads = (
+            Counter(
+                (one.dataset, *whose[one.run_id])
+                for one in used
+                if one.dataset in asked and one.run_id in whose
+            )
+            for used in (self.scan_versions(), self.scan_reads())
+        )
+        keys = writes.keys() | reads.keys()
+        return [DatasetUse(*key, writes[key], reads[key]) for key in keys]
+
+    def _runs_of(self, owners: Owners | None) -> dict[int, RunView] | None:
+        if owners is None:
+            return None
+        return {view.id: view for view, _ in self.scan_runs() if owners.has(view)}
 
     def _view(self, run: StoredRun) -> RunView:
         facts = run.facts
@@ -600,4 +653,5 @@ def _matches(view: RunView, query: RunQuery) -> bool:
         and query.state in (None, view.state)
         and (query.since_us is None or view.listed_us >= query.since_us)
         and (query.after is None or (view.listed_us, view.id) < query.after)
+        and (query.owners is None or query.owners.has(view))
     )

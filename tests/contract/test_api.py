@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import openapi_spec_validator
 import pytest
 from fastapi.testclient import TestClient
 
@@ -328,8 +329,15 @@ def test_the_openapi_document_is_for_those_who_are_known(client: TestClient) -> 
     document = ask(client, "openapi.json", "demo").json()
     paths = set(document["paths"])
     assert {"/api/v1/lineage", "/api/v1/lineage/batch", "/api/v1/runs/{run}"} <= paths
-    validator = pytest.importorskip("openapi_spec_validator")
-    validator.validate(document)
+    openapi_spec_validator.validate(document)
+    operations = [one for methods in document["paths"].values() for one in methods.values()]
+    assert all(one["security"] for one in operations)
+
+
+def test_a_method_that_a_path_does_not_know_is_told_which_it_knows(client: TestClient) -> None:
+    for path, methods in (("lineage", "GET, POST"), ("lineage/batch", "POST"), ("runs", "GET")):
+        answer = client.delete(f"/api/v1/{path}", headers={"Authorization": "Bearer all"})
+        assert (answer.status_code, answer.headers["allow"]) == (405, methods)
 
 
 def test_a_store_that_cannot_be_used_is_503_and_says_nothing_of_where_it_is() -> None:

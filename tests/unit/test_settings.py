@@ -43,6 +43,7 @@ def test_without_any_setting_everything_lies_in_airflow_home() -> None:
     assert settings.keep_values() is False
     assert settings.granularity() == parse_policy("* * dataset")
     assert settings.feeds() == []
+    assert settings.namespace_dags() == {}
     assert settings.namespace() == "default"
 
 
@@ -91,6 +92,10 @@ def test_airflow_home_is_below_the_users_home_when_not_set(
         ("table_max_rows", "0"),
         ("redact_patterns", "("),
         ("keep_values", "maybe"),
+        ("namespace_dags", "{"),
+        ("namespace_dags", '["spark"]'),
+        ("namespace_dags", '{"spark": "sales"}'),
+        ("namespace_dags", '{"spark": [1]}'),
     ],
 )
 def test_a_value_that_cannot_be_used_is_refused_in_one_line_that_names_the_option(

@@ -53,8 +53,7 @@ def list_versions(
     if ref not in store.datasets_named("/".join(ref)):
         raise SubjectError(f"no dataset is named {'/'.join(ref)!r}")
     (after,) = place_of(cursor, tuple[int]) or (0,)
-    versions = sorted(store.versions(ref), key=lambda one: one.id)
-    rows, last = page([one for one in versions if one.id > after][: limit + 1], limit)
+    rows, last = page(store.version_page(ref, after, limit + 1), limit)
     return {
         "versions": [version_json(version) for version in rows],
         "next_cursor": last and cursor_of(last.id),

@@ -62,6 +62,9 @@ class Bulk(Protocol):
     def listed(self, ids: Iterable[int]) -> str:
         """Return SQL that selects these ids, a row each."""
 
+    def texts(self) -> str:
+        """Return SQL that selects the texts of a JSON array, which is its one parameter."""
+
 
 def _assignments(columns: str) -> tuple[str, str]:
     key, *others = columns.split(", ")
@@ -118,6 +121,9 @@ class SqliteBulk:
         # VALUES would do, but takes no more than 500 rows.
         return f"SELECT value FROM json_each('[{', '.join(str(int(one)) for one in ids)}]')"
 
+    def texts(self) -> str:
+        return "SELECT value FROM json_each(?)"
+
 
 class PostgresBulk:
     """PostgreSQL: COPY, into the table where rows are new, through a stage where they may not be.
@@ -163,6 +169,9 @@ class PostgresBulk:
 
     def listed(self, ids: Iterable[int]) -> str:
         return f"SELECT unnest({_array(ids)})"
+
+    def texts(self) -> str:
+        return "SELECT json_array_elements_text(CAST(? AS json))"
 
     def _clear(self, name: str, columns: str) -> None:
         # Made once for each connection: making a table costs a millisecond and fills the catalog.

@@ -23,6 +23,7 @@ from airflow_provenance.store.base import (
     Edge,
     JobUse,
     LogEntry,
+    Owners,
     QuarantineEntry,
     ReadView,
     RunQuery,
@@ -33,6 +34,7 @@ from airflow_provenance.store.base import (
 from airflow_provenance.store.dump import dump_facts
 from airflow_provenance.store.sql import codec
 from airflow_provenance.store.sql.engine import reading
+from airflow_provenance.store.sql.owned import DAG, has_owned, owned, read_owners
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -72,6 +74,10 @@ class SqlReader:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
+    def owners(self) -> Owners:
+        with reading(self._engine) as bulk:
+            return read_owners(bulk)
+
     def runs(self, query: RunQuery) -> list[RunView]:
         where: list[str] = ["r.absorbed_by IS NULL"]
         values: list[Any] = []
@@ -95,7 +101,13 @@ class SqlReader:
             where.append("(coalesce(r.started_us, r.as_of_us), r.id) < (?, ?)")
             values += query.after
         order = "ORDER BY coalesce(r.started_us, r.as_of_us) DESC, r.id DESC LIMIT ?"
-        return self._runs(f"WHERE {' AND '.join(where)} {order}", [*values, query.limit])
+        with reading(self._engine) as bulk:
+            if query.owners is not None:
+                sql, more = owned(bulk, query.owners)
+                where.append(sql)
+                values += more
+            rest = f"WHERE {' AND '.join(where)} {order}"
+            return [_run_view(row) for row in bulk.fetch(_RUN + rest, [*values, query.limit])]
 
     def _runs(self, rest: str, values: Sequence[Any] = ()) -> list[RunView]:
         with reading(self._engine) as bulk:
@@ -143,6 +155,17 @@ class SqlReader:
             where = f"WHERE r.id {bulk.among(wanted)} AND r.absorbed_by IS NULL"
             rows = bulk.fetch(_RUN + where)
             return {row[0]: _run_view(row) for row in rows}
+
+    def absorbers(self, ids: Iterable[int]) -> dict[int, int]:
+        wanted = list(ids)
+        if not wanted:
+            return {}
+        with reading(self._engine) as bulk:
+            rows = bulk.fetch(
+                "SELECT id, absorbed_by FROM run "
+                f"WHERE id {bulk.among(wanted)} AND absorbed_by IS NOT NULL"
+            )
+            return {row[0]: row[1] for row in rows}
 
     def runs_by_key(self, keys: Iterable[RunKey]) -> dict[RunKey, RunView]:
         found = {}
@@ -241,6 +264,18 @@ class SqlReader:
         )
         return self._versions(rest, dataset)
 
+    def version_page(
+        self, dataset: DatasetRef, after_id: int, limit: int, owners: Owners | None = None
+    ) -> list[VersionView]:
+        where, values = "WHERE d.namespace = ? AND d.name = ? AND v.id > ? ", [*dataset, after_id]
+        with reading(self._engine) as bulk:
+            if owners is not None:
+                sql, more = has_owned(bulk, owners, "WHERE r.id = v.run_id")
+                where += f"AND (v.run_id IS NULL OR {sql}) "
+                values += more
+            rows = bulk.fetch(f"{_VERSION}{where}ORDER BY v.id LIMIT ?", [*values, limit])
+            return [_version_view(row) for row in rows]
+
     def versions_of_run(self, run_id: int) -> list[VersionView]:
         return self._versions("WHERE v.run_id = ? ORDER BY v.id", [run_id])
 
@@ -313,12 +348,24 @@ class SqlReader:
         run_id: int | None = None,
         with_raw: bool = False,
         newest_first: bool = False,
+        before_seq: int | None = None,
+        owners: Owners | None = None,
     ) -> list[LogEntry]:
-        where, values = "WHERE e.seq > ? ", [after_seq]
+        where, values = "WHERE e.seq > ? ", list[Any]([after_seq])
+        if before_seq is not None:
+            where += "AND e.seq < ? "
+            values.append(before_seq)
         if run_id is not None:
-            where += "AND e.run_id = ? "
-            values.append(run_id)
+            where += (
+                "AND e.run_id IN (SELECT ? UNION ALL SELECT id FROM run WHERE absorbed_by = ?) "
+            )
+            values += [run_id, run_id]
         with reading(self._engine) as bulk:
+            if owners is not None:
+                whole = "SELECT coalesce(o.absorbed_by, o.id) FROM run o WHERE o.id = e.run_id"
+                sql, more = has_owned(bulk, owners, f"WHERE r.id = ({whole})")
+                where += f"AND {sql} "
+                values += more
             order = "DESC" if newest_first else "ASC"
             ordered = f"{_ENTRY}{where}ORDER BY e.seq {order} LIMIT ?"
             rows = bulk.fetch(ordered, [*values, limit])
@@ -390,18 +437,43 @@ class SqlReader:
             rows = bulk.fetch("SELECT namespace, name FROM dataset")
             return sorted(DatasetRef(row[0], row[1]) for row in rows)
 
-    def jobs(self, after: tuple[str, str] | None, limit: int) -> list[tuple[str, str]]:
-        return [(row[0], row[1]) for row in self._names("job", after, limit)]
+    def jobs(
+        self, after: tuple[str, str] | None, limit: int, owners: Owners | None = None
+    ) -> list[tuple[str, str]]:
+        of = ["WHERE r.job_id = t.id AND r.absorbed_by IS NULL"]
+        return [(row[0], row[1]) for row in self._names("job", of, after, limit, owners)]
 
-    def datasets(self, after: DatasetRef | None, limit: int) -> list[DatasetRef]:
-        return [DatasetRef(row[0], row[1]) for row in self._names("dataset", after, limit)]
+    def datasets(
+        self, after: DatasetRef | None, limit: int, owners: Owners | None = None
+    ) -> list[DatasetRef]:
+        of = [
+            f"JOIN {uses} u ON u.run_id = r.id WHERE u.dataset_id = t.id"
+            for uses in ("dataset_version", "run_input")
+        ]
+        return [DatasetRef(*row) for row in self._names("dataset", of, after, limit, owners)]
 
-    def _names(self, table: str, after: tuple[str, str] | None, limit: int) -> list[Any]:
-        where = "WHERE (name, namespace) > (?, ?) " if after is not None else ""
-        values = [] if after is None else [after[1], after[0]]
+    def _names(
+        self,
+        table: str,
+        of: Sequence[str],
+        after: tuple[str, str] | None,
+        limit: int,
+        owners: Owners | None,
+    ) -> list[Any]:
+        where: list[str] = []
+        values: list[Any] = []
+        if after is not None:
+            where.append("(t.name, t.namespace) > (?, ?)")
+            values += [after[1], after[0]]
         with reading(self._engine) as bulk:
+            if owners is not None:
+                found = [has_owned(bulk, owners, one) for one in of]
+                where.append(f"({' OR '.join(sql for sql, _ in found)})")
+                values += [value for _, more in found for value in more]
+            only = f"WHERE {' AND '.join(where)} " if where else ""
             return bulk.fetch(
-                f"SELECT namespace, name FROM {table} {where}ORDER BY name, namespace LIMIT ?",
+                f"SELECT t.namespace, t.name FROM {table} t {only}"
+                "ORDER BY t.name, t.namespace LIMIT ?",
                 [*values, limit],
             )
 
@@ -418,24 +490,30 @@ class SqlReader:
             for row in self._asked(sql, jobs)
         ]
 
-    def dataset_uses(self, datasets: Sequence[DatasetRef]) -> list[DatasetUse]:
+    def dataset_uses(
+        self, datasets: Sequence[DatasetRef], owners: Owners | None = None
+    ) -> list[DatasetUse]:
+        with reading(self._engine) as bulk:
+            only, values = owned(bulk, owners) if owners is not None else ("1 = 1", [])
         sql = " UNION ALL ".join(
-            "SELECT d.namespace, d.name, r.kind, j.name, r.task_id, "
-            f"{counts} FROM asked a "
+            f"SELECT d.namespace, d.name, j.namespace, {DAG} AS dag_id, {counts} FROM asked a "
             "JOIN dataset d ON d.name = a.name AND d.namespace = a.namespace "
             f"JOIN {table} u ON u.dataset_id = d.id JOIN run r ON r.id = u.run_id "
-            "JOIN job j ON j.id = r.job_id GROUP BY d.namespace, d.name, r.kind, j.name, r.task_id"
+            f"JOIN job j ON j.id = r.job_id WHERE {only} "
+            f"GROUP BY d.namespace, d.name, j.namespace, {DAG}"
             for table, counts in (
                 ("dataset_version", "count(*) AS writes, 0 AS reads"),
                 ("run_input", "0, count(*)"),
             )
         )
         return [
-            DatasetUse(DatasetRef(row[0], row[1]), _dag_id(*row[2:5]), row[5], row[6])
-            for row in self._asked(sql, datasets)
+            DatasetUse(DatasetRef(row[0], row[1]), *row[2:6])
+            for row in self._asked(sql, datasets, [*values, *values])
         ]
 
-    def _asked(self, sql: str, names: Sequence[tuple[str, str]]) -> list[Any]:
+    def _asked(
+        self, sql: str, names: Sequence[tuple[str, str]], values: Sequence[Any] = ()
+    ) -> list[Any]:
         """Return the rows of a query on the names that are asked for, a hundred at a time."""
         rows = []
         with reading(self._engine) as bulk:
@@ -443,7 +521,7 @@ class SqlReader:
                 some = names[start : start + 100]
                 places = ", ".join(["(CAST(? AS text), CAST(? AS text))"] * len(some))
                 asked = f"WITH asked(namespace, name) AS (VALUES {places}) "
-                rows += bulk.fetch(asked + sql, [one for pair in some for one in pair])
+                rows += bulk.fetch(asked + sql, [*(one for pair in some for one in pair), *values])
         return rows
 
     def dump_facts(self) -> dict[str, Any]:
