@@ -18,6 +18,7 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 from airflow_provenance.api.app import Stores, create_app
 from airflow_provenance.api.body import BodyLimits
 from airflow_provenance.api.tokens import Token, TokenSecurity, hash_token
+from airflow_provenance.formats.spool_line import CONTENT_TYPE
 from airflow_provenance.store.memory import MemoryStore
 from tests.contract.support import RECEIVED_US
 from tests.contract.test_api import RECORDED
@@ -36,6 +37,12 @@ DOCUMENT = schemathesis.openapi.from_asgi(
     headers={"Authorization": "Bearer all"},
     config=SchemathesisConfig(),  # the defaults, whatever schemathesis.toml there may be
 )
+
+
+@schemathesis.serializer(CONTENT_TYPE)
+def spool_lines(_: Any, value: Any) -> bytes:
+    """Send what was made up as it is: no line of it is one of a spool."""
+    return value if isinstance(value, bytes) else str(value).encode(errors="replace")
 
 
 @pytest.fixture
