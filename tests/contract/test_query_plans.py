@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provenance.store.sql import bulk
 from airflow_provenance.store.sql.bulk import PostgresBulk, SqliteBulk
 from tests.benchmarks.corpus import corpus
 from tests.contract.support import RECEIVED_US
@@ -16,17 +17,18 @@ if TYPE_CHECKING:
 EVENTS = 1_500
 
 
-def _explained(monkeypatch: pytest.MonkeyPatch, bulk: Any, explain: str) -> dict[str, list[str]]:
+def _explained(monkeypatch: pytest.MonkeyPatch, kind: Any, explain: str) -> dict[str, list[str]]:
     """Explain each query that a batch joins a stage with, before it is run."""
     plans: dict[str, list[str]] = {}
-    fetch = bulk.fetch
+    name = "fetch" if kind is SqliteBulk else "_rows"
+    fetch = getattr(kind, name)
 
     def explaining(self: Any, sql: str, parameters: Any = ()) -> Any:
-        if " q_" in sql and not sql.startswith("INSERT"):
+        if " q_" in sql and "INSERT" not in sql:
             plans[sql] = [str(row[-1]) for row in fetch(self, explain + sql, parameters)]
         return fetch(self, sql, parameters)
 
-    monkeypatch.setattr(bulk, "fetch", explaining)
+    monkeypatch.setattr(kind, name, explaining)
     return plans
 
 
@@ -49,10 +51,12 @@ def test_sqlite_reads_no_table_as_a_whole(
         assert not any("SCAN" in step or "AUTOMATIC" in step for step in steps[1:]), (sql, steps)
 
 
+@pytest.mark.parametrize("few", [0, 1_000_000], ids=["stages", "rows with the statement"])
 @pytest.mark.parametrize("store", ["postgres"], indirect=True)
 def test_postgres_reads_no_table_as_a_whole(
-    store: FreshSqlStore, monkeypatch: pytest.MonkeyPatch
+    store: FreshSqlStore, monkeypatch: pytest.MonkeyPatch, few: int
 ) -> None:
+    monkeypatch.setattr(bulk, "_FEW", few)
     plans = _explained(monkeypatch, PostgresBulk, "EXPLAIN ")
     _ingest(store)
     assert len(plans) > 12

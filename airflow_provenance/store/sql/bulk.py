@@ -6,6 +6,8 @@ that a batch is joined with, so that a lookup of thousands of keys is one statem
 
 from __future__ import annotations
 
+import re
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -27,6 +29,9 @@ _STAGES = {
     "q_name": "namespace text, name text",
     "q_observed": "dataset_id bigint, part text, content_id text",
 }
+_STAGE = re.compile(r"\bq_[a-z]+\b")
+# As many rows cost PostgreSQL about the same with the statement as through COPY.
+_FEW = 64
 
 
 class Bulk(Protocol):
@@ -128,16 +133,27 @@ class SqliteBulk:
 class PostgresBulk:
     """PostgreSQL: COPY, into the table where rows are new, through a stage where they may not be.
 
+    Where rows are few it is waits that cost, and emptying stages: then rows go with the statement.
     The ledger's lock makes "known to be new" true until the commit.
     """
 
     def __init__(self, connection: Connection) -> None:
         self._cursor: Any = connection.connection.driver_connection.cursor()  # type: ignore[union-attr]
         self._staged: set[str] = set()
+        self._few: dict[str, Collection[Sequence[Any]]] = {}  # stages that are no tables
 
     def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
-        rows: list[Any] = self._cursor.execute(sql.replace("?", "%s"), parameters).fetchall()
+        few = [name for name in dict.fromkeys(_STAGE.findall(sql)) if name in self._few]
+        columns = [column for name in few for column in self._columns(name)]
+        return self._rows(_with(tuple(few)) + sql.replace("?", "%s"), (*columns, *parameters))
+
+    def _rows(self, sql: str, parameters: Sequence[Any]) -> list[Any]:
+        rows: list[Any] = self._cursor.execute(sql, parameters).fetchall()
         return rows
+
+    def _columns(self, name: str) -> list[list[Any]]:
+        rows = self._few[name]
+        return [[row[place] for row in rows] for place in range(_STAGES[name].count(",") + 1)]
 
     def joined(self, sql: str) -> list[Any]:
         """See `Bulk`."""
@@ -147,20 +163,28 @@ class PostgresBulk:
         self._cursor.executemany(sql.replace("?", "%s"), rows)
 
     def insert(self, table: str, columns: str, rows: Sequence[Sequence[Any]]) -> None:
-        if rows:
+        if len(rows) > _FEW:
             self._copy(f"{table} ({columns})", rows)
+        elif rows:
+            self._cursor.executemany(_insertion(table, columns), rows)
 
     def upsert(self, table: str, columns: str, rows: Sequence[Sequence[Any]]) -> None:
-        if rows:
-            key, assignments = _assignments(columns)
+        key, assignments = _assignments(columns)
+        on_conflict = f" ON CONFLICT ({key}) DO UPDATE SET {assignments}"
+        if len(rows) > _FEW:
             self._clear(f"s_{table}", f"(LIKE {table})")
             self._copy(f"s_{table} ({columns})", rows)
             self._cursor.execute(
-                f"INSERT INTO {table} ({columns}) SELECT {columns} FROM s_{table} "
-                f"ON CONFLICT ({key}) DO UPDATE SET {assignments}"
+                f"INSERT INTO {table} ({columns}) SELECT {columns} FROM s_{table}{on_conflict}"
             )
+        elif rows:
+            self._cursor.executemany(_insertion(table, columns) + on_conflict, rows)
 
     def stage(self, name: str, rows: Collection[Sequence[Any]]) -> None:
+        if len(rows) <= _FEW:
+            self._few[name] = rows
+            return
+        self._few.pop(name, None)
         self._clear(name, f"({_STAGES[name].replace('blob', 'bytea')})")
         self._copy(name, rows)
 
@@ -185,6 +209,25 @@ class PostgresBulk:
         with self._cursor.copy(f"COPY {into} FROM STDIN") as copy:
             for row in rows:
                 copy.write_row(row)
+
+
+@cache
+def _with(stages: tuple[str, ...]) -> str:
+    """Return the beginning of a statement whose parameters hold these stages, column by column."""
+    if not stages:
+        return ""
+    parts = []
+    for stage in stages:
+        names, types = zip(*(one.split(" ") for one in _STAGES[stage].split(", ")), strict=True)
+        arrays = ", ".join(f"%s::{one.replace('blob', 'bytea')}[]" for one in types)
+        parts.append(f"{stage} ({', '.join(names)}) AS (SELECT * FROM unnest({arrays}))")
+    return f"WITH {', '.join(parts)} "
+
+
+@cache
+def _insertion(table: str, columns: str) -> str:
+    places = ", ".join(["%s"] * (columns.count(",") + 1))
+    return f"INSERT INTO {table} ({columns}) VALUES ({places})"
 
 
 def _array(ids: Iterable[int]) -> str:
