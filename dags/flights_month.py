@@ -79,7 +79,7 @@ SUMMARIES = f"""
            COUNT(*) AS flights, AVG(f.arr_delay) AS mean_arr_delay
     FROM flights AS f WHERE f.month = '{MONTH}'
     GROUP BY f.month, f.dest;
-"""
+"""  # noqa: S608 - a template, of which Airflow makes a month
 
 
 def position_events(flight: Row, airports: dict[str, Row]) -> Iterator[Row]:
@@ -116,6 +116,174 @@ def position_event(flight: Row, kind: str, airport: Row | None, at: datetime | N
     }
 
 
+@task
+def ingest(month: str) -> int:
+    """Extract the month's flights, and return how many there are."""
+    flights = read_month(month)
+    write_csv(month_file(month, "flights.csv"), flights, list(flights[0]))
+    return len(flights)
+
+
+@task.dataset_check(
+    checks=[
+        RowCount(min=1),
+        Unique(["time_hour", "carrier", "flight"]),
+        AcceptedValues("origin", ORIGINS),
+        NotNull("dest"),
+        NotNull("tailnum", severity="warn"),
+        NotNull("arr_delay", severity="warn"),
+        ForeignKey("tailnum", to=raw_file("planes.csv"), severity="warn"),
+    ],
+    null_values=[MISSING],
+)
+def validate(month: str) -> Any:
+    """Stop a month that is no list of flights; warn of gaps in it."""
+    return month_file(month, "flights.csv")
+
+
+@task
+def positions(month: str) -> int:
+    """Write two position events for each flight, and return how many there are."""
+    airports = {row["faa"]: row for row in read_csv(raw_file("airports.csv"))}
+    flights = read_csv(month_file(month, "flights.csv"))
+    events = [event for flight in flights for event in position_events(flight, airports)]
+    nowhere = sum(event["lat"] == MISSING for event in events)
+    path = month_file(month, "positions.csv")
+    write_csv(path, events, POSITION)
+    observe.check(
+        path,
+        "has_position",
+        passed=not nowhere,
+        column="lat",
+        failed_rows=nowhere,
+        severity="warn",
+    )
+    return len(events)
+
+
+# An example does not wait; the weather of today would be given an hour.
+@task(retries=1, retry_delay=timedelta(0), map_index_template="{{ origin }}")
+def weather(month: str, origin: str) -> int:
+    """Write the weather at an airport, for each hour in which flights left; return how many.
+
+    Hours that are missing may be late: a retry gives them time, and the last try goes without.
+    """
+    context = get_current_context()
+    context["origin"] = origin
+    flights = read_csv(month_file(month, "flights.csv"))
+    hours = {flight["time_hour"] for flight in flights if flight["origin"] == origin}
+    rows = [
+        row
+        for row in read_csv(raw_file("weather.csv"))
+        if row["origin"] == origin and row["time_hour"] in hours
+    ]
+    missing = len(hours) - len(rows)
+    if missing and context["ti"].try_number <= context["ti"].max_tries:
+        raise RuntimeError(f"The weather of {month} at {origin} lacks {missing} hours as yet")
+    path = month_file(month, f"weather_{origin}.csv")
+    write_csv(path, rows, list(rows[0]))
+    observe.check(path, "every_hour", passed=not missing, failed_rows=missing, severity="warn")
+    return len(rows)
+
+
+@task(outlets=[ENRICHED])
+def enrich(month: str) -> dict[str, int]:
+    """Add airport, plane and weather to each flight; return how many could not be matched."""
+    flights = read_csv(month_file(month, "flights.csv"))
+    airports = {row["faa"]: row for row in read_csv(raw_file("airports.csv"))}
+    planes = {row["tailnum"]: row for row in read_csv(raw_file("planes.csv"))}
+    hours = {
+        (origin, row["time_hour"]): row
+        for origin in ORIGINS
+        for row in read_csv(month_file(month, f"weather_{origin}.csv"))
+    }
+    counts = Counter(flights=len(flights))
+    for flight in flights:
+        airport, plane = airports.get(flight["dest"]), planes.get(flight["tailnum"])
+        hour = hours.get((flight["origin"], flight["time_hour"]))
+        counts["unknown_airport"] += airport is None
+        counts["no_tailnum"] += flight["tailnum"] == MISSING
+        counts["unknown_plane"] += plane is None and flight["tailnum"] != MISSING
+        counts["no_weather"] += hour is None
+        counts["no_arr_delay"] += flight["arr_delay"] == MISSING
+        counts["cancelled"] += flight["dep_time"] == MISSING
+        flight["dest_name"] = airport["name"] if airport else MISSING
+        flight["plane_model"] = plane["model"] if plane else MISSING
+        flight["plane_year"] = plane["year"] if plane else MISSING
+        for name in WEATHER:
+            flight[name] = hour[name] if hour else MISSING
+    enriched = month_file(month, "flights_enriched.csv")
+    write_csv(enriched, flights, list(flights[0]))
+    observe.check(
+        enriched,
+        "dest_has_airport",
+        passed=not counts["unknown_airport"],
+        column="dest",
+        failed_rows=counts["unknown_airport"],
+        severity="warn",
+    )
+    get_current_context()["outlet_events"][ENRICHED].extra = {"month": month}
+    return dict(counts)
+
+
+@task
+def aggregate(month: str) -> int:
+    """Write the mean arrival delay per carrier and destination; return how many there are."""
+    flown: Counter[tuple[str, str]] = Counter()
+    delays: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for flight in read_csv(month_file(month, "flights_enriched.csv")):
+        key = flight["carrier"], flight["dest"]
+        flown[key] += 1
+        if flight["arr_delay"] != MISSING:
+            delays[key].append(float(flight["arr_delay"]))
+    rows = [
+        {
+            "carrier": carrier,
+            "dest": dest,
+            "flights": str(flown[carrier, dest]),
+            "arrived": str(len(arrived := delays[carrier, dest])),
+            "mean_arr_delay": f"{sum(arrived) / len(arrived):.2f}" if arrived else MISSING,
+        }
+        for carrier, dest in sorted(flown)
+    ]
+    write_csv(month_file(month, "delays.csv"), rows, list(rows[0]))
+    return len(rows)
+
+
+@task.branch
+def look_closer(counts: dict[str, int]) -> str | None:
+    """Choose the report on cancellations for a month that had many of them, else nothing."""
+    had_many = counts["cancelled"] > MANY_CANCELLED * counts["flights"]
+    return "cancellations" if had_many else None
+
+
+@task
+def cancellations(month: str) -> int:
+    """Write how many flights were cancelled on each day, the worst day first."""
+    cancelled = Counter(
+        f"{month}-{int(flight['day']):02}"
+        for flight in read_csv(month_file(month, "flights.csv"))
+        if flight["dep_time"] == MISSING
+    )
+    rows = [{"day": day, "cancelled": str(many)} for day, many in cancelled.most_common()]
+    write_csv(month_file(month, "cancellations.csv"), rows, ["day", "cancelled"])
+    return len(rows)
+
+
+@task
+def load(month: str) -> int:
+    """Load the month's flights into the warehouse, in place of those it has."""
+    flights = read_csv(month_file(month, "flights_enriched.csv"))
+    rows = [
+        [None if value == MISSING else value for value in map(flight.get, LOADED[1:])]
+        for flight in flights
+    ]
+    hook = warehouse_hook()
+    hook.run([FLIGHTS_TABLE, f"DELETE FROM flights WHERE month = '{month}'"])  # noqa: S608 - by its pattern
+    hook.insert_rows("flights", [[month, *row] for row in rows], LOADED, executemany=True)
+    return len(rows)
+
+
 @dag(
     schedule="@monthly",
     start_date=pendulum.datetime(2013, 1, 1, tz="UTC"),
@@ -129,167 +297,6 @@ def position_event(flight: Row, kind: str, airport: Row | None, at: datetime | N
 )
 def flights_month() -> None:
     """Make position events, enriched flights and delays of one month, and load the warehouse."""
-
-    @task
-    def ingest(month: str) -> int:
-        """Extract the month's flights, and return how many there are."""
-        flights = read_month(month)
-        write_csv(month_file(month, "flights.csv"), flights, list(flights[0]))
-        return len(flights)
-
-    @task.dataset_check(
-        checks=[
-            RowCount(min=1),
-            Unique(["time_hour", "carrier", "flight"]),
-            AcceptedValues("origin", ORIGINS),
-            NotNull("dest"),
-            NotNull("tailnum", severity="warn"),
-            NotNull("arr_delay", severity="warn"),
-            ForeignKey("tailnum", to=raw_file("planes.csv"), severity="warn"),
-        ],
-        null_values=[MISSING],
-    )
-    def validate(month: str) -> Any:
-        """Stop a month that is no list of flights; warn of gaps in it."""
-        return month_file(month, "flights.csv")
-
-    @task
-    def positions(month: str) -> int:
-        """Write two position events for each flight, and return how many there are."""
-        airports = {row["faa"]: row for row in read_csv(raw_file("airports.csv"))}
-        flights = read_csv(month_file(month, "flights.csv"))
-        events = [event for flight in flights for event in position_events(flight, airports)]
-        nowhere = sum(event["lat"] == MISSING for event in events)
-        path = month_file(month, "positions.csv")
-        write_csv(path, events, POSITION)
-        observe.check(
-            path,
-            "has_position",
-            passed=not nowhere,
-            column="lat",
-            failed_rows=nowhere,
-            severity="warn",
-        )
-        return len(events)
-
-    @task(retries=1, retry_delay=timedelta(seconds=1), map_index_template="{{ origin }}")
-    def weather(month: str, origin: str) -> int:
-        """Write the weather at an airport, for each hour in which flights left; return how many.
-
-        Hours that are missing may be late: a retry gives them time, and the last try goes without.
-        """
-        context = get_current_context()
-        context["origin"] = origin
-        flights = read_csv(month_file(month, "flights.csv"))
-        hours = {flight["time_hour"] for flight in flights if flight["origin"] == origin}
-        rows = [
-            row
-            for row in read_csv(raw_file("weather.csv"))
-            if row["origin"] == origin and row["time_hour"] in hours
-        ]
-        missing = len(hours) - len(rows)
-        if missing and context["ti"].try_number <= context["ti"].max_tries:
-            raise RuntimeError(f"The weather of {month} at {origin} lacks {missing} hours as yet")
-        path = month_file(month, f"weather_{origin}.csv")
-        write_csv(path, rows, list(rows[0]))
-        observe.check(
-            path, "every_hour", passed=not missing, failed_rows=missing, severity="warn"
-        )
-        return len(rows)
-
-    @task(outlets=[ENRICHED])
-    def enrich(month: str) -> dict[str, int]:
-        """Add airport, plane and weather to each flight; return how many could not be matched."""
-        flights = read_csv(month_file(month, "flights.csv"))
-        airports = {row["faa"]: row for row in read_csv(raw_file("airports.csv"))}
-        planes = {row["tailnum"]: row for row in read_csv(raw_file("planes.csv"))}
-        hours = {
-            (origin, row["time_hour"]): row
-            for origin in ORIGINS
-            for row in read_csv(month_file(month, f"weather_{origin}.csv"))
-        }
-        counts = Counter(flights=len(flights))
-        for flight in flights:
-            airport, plane = airports.get(flight["dest"]), planes.get(flight["tailnum"])
-            hour = hours.get((flight["origin"], flight["time_hour"]))
-            counts["unknown_airport"] += airport is None
-            counts["no_tailnum"] += flight["tailnum"] == MISSING
-            counts["unknown_plane"] += plane is None and flight["tailnum"] != MISSING
-            counts["no_weather"] += hour is None
-            counts["no_arr_delay"] += flight["arr_delay"] == MISSING
-            counts["cancelled"] += flight["dep_time"] == MISSING
-            flight["dest_name"] = airport["name"] if airport else MISSING
-            flight["plane_model"] = plane["model"] if plane else MISSING
-            flight["plane_year"] = plane["year"] if plane else MISSING
-            for name in WEATHER:
-                flight[name] = hour[name] if hour else MISSING
-        enriched = month_file(month, "flights_enriched.csv")
-        write_csv(enriched, flights, list(flights[0]))
-        observe.check(
-            enriched,
-            "dest_has_airport",
-            passed=not counts["unknown_airport"],
-            column="dest",
-            failed_rows=counts["unknown_airport"],
-            severity="warn",
-        )
-        get_current_context()["outlet_events"][ENRICHED].extra = {"month": month}
-        return dict(counts)
-
-    @task
-    def aggregate(month: str) -> int:
-        """Write the mean arrival delay per carrier and destination; return how many there are."""
-        flown: Counter[tuple[str, str]] = Counter()
-        delays: dict[tuple[str, str], list[float]] = defaultdict(list)
-        for flight in read_csv(month_file(month, "flights_enriched.csv")):
-            key = flight["carrier"], flight["dest"]
-            flown[key] += 1
-            if flight["arr_delay"] != MISSING:
-                delays[key].append(float(flight["arr_delay"]))
-        rows = [
-            {
-                "carrier": carrier,
-                "dest": dest,
-                "flights": str(flown[carrier, dest]),
-                "arrived": str(len(arrived := delays[carrier, dest])),
-                "mean_arr_delay": f"{sum(arrived) / len(arrived):.2f}" if arrived else MISSING,
-            }
-            for carrier, dest in sorted(flown)
-        ]
-        write_csv(month_file(month, "delays.csv"), rows, list(rows[0]))
-        return len(rows)
-
-    @task.branch
-    def look_closer(counts: dict[str, int]) -> str | None:
-        """Choose the report on cancellations for a month that had many of them, else nothing."""
-        had_many = counts["cancelled"] > MANY_CANCELLED * counts["flights"]
-        return "cancellations" if had_many else None
-
-    @task
-    def cancellations(month: str) -> int:
-        """Write how many flights were cancelled on each day, the worst day first."""
-        cancelled = Counter(
-            f"{month}-{int(flight['day']):02}"
-            for flight in read_csv(month_file(month, "flights.csv"))
-            if flight["dep_time"] == MISSING
-        )
-        rows = [{"day": day, "cancelled": str(many)} for day, many in cancelled.most_common()]
-        write_csv(month_file(month, "cancellations.csv"), rows, ["day", "cancelled"])
-        return len(rows)
-
-    @task
-    def load(month: str) -> int:
-        """Load the month's flights into the warehouse, in place of those it has."""
-        flights = read_csv(month_file(month, "flights_enriched.csv"))
-        rows = [
-            [None if value == MISSING else value for value in map(flight.get, LOADED[1:])]
-            for flight in flights
-        ]
-        hook = warehouse_hook()
-        hook.run([FLIGHTS_TABLE, f"DELETE FROM flights WHERE month = '{month}'"])  # noqa: S608 - a month by its pattern
-        hook.insert_rows("flights", [[month, *row] for row in rows], LOADED, executemany=True)
-        return len(rows)
-
     summarise = SQLExecuteQueryOperator(
         task_id="summarise", conn_id="{{ warehouse() }}", sql=SUMMARIES, split_statements=True
     )
