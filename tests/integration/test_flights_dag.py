@@ -6,8 +6,10 @@ import csv
 import hashlib
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -346,6 +348,19 @@ def test_the_problems_in_the_data_are_the_real_ones(flights: Spooled) -> None:
         ("not_null", "tailnum"): expected["no_tailnum"],
         ("not_null", "arr_delay"): expected["no_arr_delay"],
     }
+
+
+def test_a_month_that_is_loaded_again_replaces_what_the_warehouse_has(
+    airflow: Airflow, flights: Spooled
+) -> None:
+    # The default, where nobody has made a connection; the second way of emitting runs into it, too.
+    with closing(sqlite3.connect(airflow.home / "flights_warehouse.db")) as warehouse:
+        for query in (
+            "SELECT count(*) FROM flights",
+            "SELECT sum(flights) FROM carrier_delays",
+            "SELECT sum(flights) FROM airport_delays",
+        ):
+            assert warehouse.execute(query).fetchone() == (27_004,), query
 
 
 @pytest.fixture(scope="module")
