@@ -79,7 +79,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, postgres_server: str) -> Ite
         }
         dags = sorted(DAGS.glob("*.py"))
         with Airflow.start(home, metadata, dags=dags, environment=environment) as airflow:
-            # It would also run what its schedule asks for.
+            # Its schedule lies in the past, and is not caught up with.
             run_id = airflow.trigger("flights_month", conf={"month": MONTH})
             airflow.wait_for_run("flights_month", run_id)
             (model_run,) = airflow.wait_for_runs("flights_delay_model", 1)
