@@ -6,8 +6,10 @@ import csv
 import hashlib
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,12 +25,15 @@ from tests.support.facet_schemas import (
     own_facet_problems,
     own_facets,
 )
+from tests.support.flights_facts import facts, hours_without_weather
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parents[2]
 DAGS = Path(__file__).resolve().parent / "dags"
-TASKS = ("ingest", "validate_and_enrich", "aggregate")
+# Those that run once and read or write files, all told.
+TASKS = ("ingest", "validate", "positions", "enrich", "aggregate")
+MONTH = "2013-01"
 TRANSPORT = {"type": "airflow_provenance.emit.transport.ProvenanceTransport"}
 LOST = "Provenance is not recorded"
 FULL_DISK = """
@@ -88,6 +93,18 @@ class Spooled(NamedTuple):
         )
         return event
 
+    def of_mapped(self, task_id: str) -> list[tuple[int, int, str]]:
+        """Return map index, try and noted state of what ended."""
+        return sorted(
+            (
+                event["run"]["facets"][facets.TASK]["mapIndex"],
+                event["run"]["facets"][facets.TASK]["tryNumber"],
+                event["run"]["facets"][facets.RUN]["state"],
+            )
+            for event in self.events
+            if event["job"]["name"].endswith(f".{task_id}") and event["eventType"] != "START"
+        )
+
 
 def read_spool(directory: Path, data: Path) -> Spooled:
     spooled = Spooled([], [], data)
@@ -130,17 +147,39 @@ def flights(request: pytest.FixtureRequest, airflow: Airflow) -> Spooled:
 
 
 def test_every_task_has_a_start_and_a_complete(flights: Spooled) -> None:
+    tasks = (*TASKS, "look_closer", "load", "summarise", "check_warehouse")
     of_tasks = [
         (event["job"]["name"], event["eventType"])
         for event in flights.events
-        if event["job"]["name"] != "flights_month"
+        if event["job"]["name"] not in ("flights_month", "flights_month.weather")
+        and ".query." not in event["job"]["name"]
     ]
 
+    # The branch skips `cancellations`: few flights of January were cancelled.
     assert sorted(of_tasks) == sorted(
         (f"flights_month.{task_id}", event_type)
-        for task_id in TASKS
+        for task_id in tasks
         for event_type in ("START", "COMPLETE")
     )
+
+
+def test_weather_that_lacks_hours_is_retried_and_then_taken_as_it_is(flights: Spooled) -> None:
+    missing = hours_without_weather(MONTH)
+    expected = []
+    for index, origin in enumerate(missing):
+        states = ["UP_FOR_RETRY", "COMPLETE"] if missing[origin] else ["COMPLETE"]
+        expected += [(index, number, state) for number, state in enumerate(states, 1)]
+
+    assert flights.of_mapped("weather") == expected
+    assert len(expected) > len(missing), "no airport lacks weather: nothing was retried"
+    checked = {
+        Path(output["name"]).stem.removeprefix("weather_"): check["params"]["failedRows"]
+        for event in flights.events
+        if event["job"]["name"] == "flights_month.weather"
+        for output in event["outputs"]
+        for check in output["facets"]["dataQualityAssertions"]["assertions"]
+    }
+    assert checked == missing
 
 
 def test_every_event_is_valid_openlineage(flights: Spooled) -> None:
@@ -160,32 +199,41 @@ def test_every_facet_of_ours_is_valid_by_our_schemas(flights: Spooled) -> None:
         facets.MANIFEST,
         facets.GRANULARITY,
         facets.CONTENT,
+        facets.ASSET,
+        facets.REDACTION,
     }
     assert [problem for name, facet in ours for problem in own_facet_problems(name, facet)] == []
 
 
 def test_every_file_a_task_reads_and_writes_is_in_its_complete_event(flights: Spooled) -> None:
-    month = flights.data / "2013-01"
+    month = flights.data / MONTH
     seen = {
         task_id: tuple(
-            {Path(dataset["name"]).name for dataset in event[side]}
+            {Path(dataset["name"]).name for dataset in files(event[side])}
             for side in ("inputs", "outputs")
         )
         for task_id in TASKS
         if (event := flights.of_task(task_id, "COMPLETE"))
     }
 
+    of_weather = {f"weather_{origin}.csv" for origin in ("EWR", "JFK", "LGA")}
     assert seen == {
         "ingest": ({"flights.csv.zip"}, {"flights.csv"}),
-        "validate_and_enrich": (
-            {"flights.csv", "airports.csv", "planes.csv"},
+        "validate": ({"flights.csv"}, set()),
+        "positions": ({"flights.csv", "airports.csv"}, {"positions.csv"}),
+        "enrich": (
+            {"flights.csv", "airports.csv", "planes.csv", *of_weather},
             {"flights_enriched.csv"},
         ),
         "aggregate": ({"flights_enriched.csv"}, {"delays.csv"}),
     }
-    assert {path.name for path in month.iterdir()} == set().union(
+    assert {path.name for path in month.iterdir()} == of_weather.union(
         *(outputs for _, outputs in seen.values())
     )
+
+
+def files(datasets: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [dataset for dataset in datasets if dataset["namespace"] == "file"]
 
 
 def test_every_version_is_the_hash_of_the_file_and_is_verified(flights: Spooled) -> None:
@@ -193,10 +241,10 @@ def test_every_version_is_the_hash_of_the_file_and_is_verified(flights: Spooled)
         dataset
         for task_id in TASKS
         for side in ("inputs", "outputs")
-        for dataset in flights.of_task(task_id, "COMPLETE")[side]
+        for dataset in files(flights.of_task(task_id, "COMPLETE")[side])
     ]
 
-    assert len(datasets) == 8
+    assert len(datasets) == 15
     for dataset in datasets:
         path = Path(dataset["name"])
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -215,7 +263,7 @@ def test_every_table_has_its_columns_and_as_many_rows_as_it_really_has(flights: 
             ("inputs", "inputFacets", "inputStatistics"),
             ("outputs", "outputFacets", "outputStatistics"),
         ):
-            for dataset in event[side]:
+            for dataset in files(event[side]):
                 path = Path(dataset["name"])
                 statistics = dataset[slot][facet]
                 assert statistics["size"] == path.stat().st_size
@@ -227,20 +275,20 @@ def test_every_table_has_its_columns_and_as_many_rows_as_it_really_has(flights: 
                 assert statistics["rowCount"] == len(rows)
                 assert dataset["facets"]["schema"]["fields"] == [{"name": one} for one in columns]
                 looked_into += 1
-    assert looked_into == 7
+    assert looked_into == 14
 
 
 def test_what_a_task_writes_replaces_what_was_there(flights: Spooled) -> None:
     for task_id in TASKS:
         event = flights.of_task(task_id, "COMPLETE")
-        for dataset in event["outputs"]:
+        for dataset in files(event["outputs"]):
             lifecycle = dataset["facets"]["lifecycleStateChange"]
             assert lifecycle["lifecycleStateChange"] == "OVERWRITE"
         assert not any("lifecycleStateChange" in one["facets"] for one in event["inputs"])
 
 
 def test_a_check_is_told_of_what_the_task_wrote(flights: Spooled) -> None:
-    (enriched,) = flights.of_task("validate_and_enrich", "COMPLETE")["outputs"]
+    (enriched,) = files(flights.of_task("enrich", "COMPLETE")["outputs"])
 
     assert enriched["facets"]["dataQualityAssertions"]["assertions"] == [
         {
@@ -279,12 +327,40 @@ def test_the_dag_run_is_noted_and_its_event_is_not_a_tasks(flights: Spooled) -> 
 
 
 def test_the_problems_in_the_data_are_the_real_ones(flights: Spooled) -> None:
-    with (flights.data / "2013-01" / "flights_enriched.csv").open() as file:
+    with (flights.data / MONTH / "flights_enriched.csv").open() as file:
         rows = list(csv.DictReader(file))
+    expected = facts(MONTH)
+    found = {
+        (check["assertion"], check.get("column")): check["params"]["failedRows"]
+        for task_id in ("validate", "enrich")
+        for side, slot in (("inputs", "inputFacets"), ("outputs", "facets"))
+        for dataset in flights.of_task(task_id, "COMPLETE")[side]
+        for check in dataset.get(slot, {}).get("dataQualityAssertions", {}).get("assertions", ())
+        if not check["success"]
+    }
 
-    assert len(rows) == 27_004
+    assert len(rows) == expected["flights"] == 27_004
     assert {row["dest"] for row in rows if row["dest_name"] == "NA"} <= {"BQN", "SJU", "STT", "PSE"}
-    assert sum(row["dest_name"] == "NA" for row in rows) == 680
+    assert sum(row["temp"] == "NA" for row in rows) == expected["no_weather"] == 52
+    assert found == {
+        ("dest_has_airport", "dest"): expected["unknown_airport"],
+        ("foreign_key", "tailnum"): expected["unknown_plane"],
+        ("not_null", "tailnum"): expected["no_tailnum"],
+        ("not_null", "arr_delay"): expected["no_arr_delay"],
+    }
+
+
+def test_a_month_that_is_loaded_again_replaces_what_the_warehouse_has(
+    airflow: Airflow, flights: Spooled
+) -> None:
+    # The default, where nobody has made a connection; the second way of emitting runs into it, too.
+    with closing(sqlite3.connect(airflow.home / "flights_warehouse.db")) as warehouse:
+        for query in (
+            "SELECT count(*) FROM flights",
+            "SELECT sum(flights) FROM carrier_delays",
+            "SELECT sum(flights) FROM airport_delays",
+        ):
+            assert warehouse.execute(query).fetchone() == (27_004,), query
 
 
 @pytest.fixture(scope="module")
