@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provenance import wiring
-from airflow_provenance.cli.output import add_common, run_name, say, say_json, version_name
+from airflow_provenance.cli.output import (
+    add_common,
+    run_name,
+    say,
+    say_json,
+    shortened,
+    version_name,
+)
 from airflow_provenance.lineage.answers import why_json
 from airflow_provenance.lineage.why import why
 
@@ -51,8 +58,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def why_lines(answer: Why) -> Iterator[str]:
     """Return the answer as lines."""
-    runs = len(answer.graph.runs)
-    yield f"{answer.checked} checks on the way to it, {answer.passed} passed. {runs} runs looked at."
+    yield f"{answer.checked} checks on the way to it, {answer.passed} passed."
     for finding in answer.findings:
         yield ""
         yield from finding_lines(answer, finding)
@@ -137,12 +143,3 @@ def _how_many(finding: Finding) -> str:
 def shown_name(ref: DatasetRef, *, short: bool) -> str:
     """Return a dataset's name, or the end of it."""
     return shortened(ref.name) if short else "/".join(ref)
-
-
-def shortened(text: str) -> str:
-    """Return a text with long paths cut to their last two parts."""
-    return " ".join(_last_parts(word) if word.count("/") > 2 else word for word in text.split(" "))
-
-
-def _last_parts(name: str) -> str:
-    return "/".join(name.rstrip("/").split("/")[-2:])
