@@ -58,6 +58,7 @@ _LEGEND_ITEMS: Final = (
     ("◇ a source", _GREY),
     ("↻ to be tried again", _AMBER),
     ("✗ failed, not to be trusted", _RED),
+    ("! a check failed", _RED),
 )
 
 
@@ -152,7 +153,7 @@ def _node(
         detail = f"v{node}, {version.status.name.lower()}, {shown}"
         whole = f"v{node}: {'/'.join(version.dataset)}{partition}, {content}"
         radius = 2
-    colour = colour if note is None else _RED
+    sign, colour = (sign, colour) if note is None else ("!", _RED)
     x, top = at[0], at[1] - height / 2
     lines = [
         (
@@ -171,7 +172,7 @@ def _node(
     if note is not None:
         lines.append(
             f'<text x="{x + 12:.1f}" y="{top + 52:.1f}" class="d" fill="{_RED}">'
-            f"! {_text(_start(note, _MOST_DETAIL - 2))}</text>"
+            f"{_text(_start(note, _MOST_DETAIL))}</text>"
         )
     return "".join((*lines, "</g>"))
 

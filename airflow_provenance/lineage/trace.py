@@ -65,7 +65,9 @@ def trace(
     Raises:
         SubjectError: the subject is unknown or ambiguous.
     """
-    return trace_nodes(store, resolve_subject(store, subject, direction), direction, depth, max_nodes)
+    return trace_nodes(
+        store, resolve_subject(store, subject, direction), direction, depth, max_nodes
+    )
 
 
 def trace_nodes(
