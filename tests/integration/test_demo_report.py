@@ -22,8 +22,8 @@ from tests.integration.test_demo import DAGS, Demo, users_environment
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
 MONTHS = ("2013-01", "2013-02")
-# Of pandas: flights whose `dest` is not in airports.csv, and all flights.
-UNMATCHED = {"2013-01": (684, 27_004), "2013-02": (604, 24_951)}
+# By reading the files alone: flights whose `dest` is not in airports.csv, and all flights.
+UNMATCHED = {"2013-01": (680, 27_004), "2013-02": (608, 24_951)}
 UP = "Airflow is up"
 
 
@@ -42,8 +42,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
     home = tmp_path_factory.mktemp("served") / "home"
     environment = users_environment(home)
     process = subprocess.Popen(
-        [sys.executable, "-m", "airflow_provenance.cli", "demo", "--home", home.name]
-        + ["--months", *MONTHS, "--serve"],
+        [
+            *(sys.executable, "-m", "airflow_provenance.cli", "demo", "--home", home.name),
+            *("--months", *MONTHS, "--serve"),
+        ],
         env={**environment, "NO_PROXY": "*", "no_proxy": "*"},
         cwd=home.parent,
         stdout=subprocess.PIPE,
@@ -91,7 +93,7 @@ def login(where: str) -> bytes:
 
 def ask(url: str, token: str = "", data: bytes | None = None) -> Any:
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
-    request = urllib.request.Request(url, data, headers)
+    request = urllib.request.Request(url, data, headers)  # noqa: S310 - http, of our own
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(request, timeout=30) as response:
         return json.load(response)
@@ -118,7 +120,7 @@ def test_the_report_is_a_page_of_plain_text(served: Served) -> None:
     lines = served.report.splitlines()
 
     assert len(lines) <= 60
-    is_path = re.compile(r"/\S{60,}")  # a command with a path is not broken in two
+    is_path = re.compile(r"(/\S+){4,}")  # a command with a path is not broken in two
     assert [one for one in lines if len(one) > 100 and not is_path.search(one)] == []
     assert "\x1b" not in served.report
     assert all(line == line.rstrip() for line in lines)
