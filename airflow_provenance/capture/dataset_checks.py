@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from airflow_provenance import settings
-from airflow_provenance.capture.asset_names import name_asset
+from airflow_provenance.capture.asset_names import Named, name_asset
+from airflow_provenance.capture.check_others import as_asset, name_file, note_others
 from airflow_provenance.checks.definitions import ForeignKey, RowCount, Table, checked
 from airflow_provenance.checks.evaluate import evaluate, not_run
 from airflow_provenance.checks.sampling import Hasher
@@ -82,12 +83,14 @@ class _Subject(NamedTuple):
     Attributes:
         ref: which dataset it is, if it has a name.
         path: where it lies, for a file of this host.
+        name_other: names what a foreign key points to; None where that has no name.
     """
 
     shown: str
     open: Callable[[], Source]
     ref: DatasetRef | None = None
     path: Path | None = None
+    name_other: Callable[[Any], Named | None] = name_file
 
 
 def check_dataset(
@@ -169,12 +172,8 @@ def _subject(plan: Plan, data: Any, asset: Any) -> _Subject:
         return _Subject(shown, lambda: open_(True), named and named.ref)
     if asset is not None:
         raise CheckError("asset= is for a dataframe: what was returned has a name of its own")
-    if isinstance(data, str) and "://" not in data and not data.startswith("file:"):
-        from pathlib import Path
-
-        data = Path(data)
     try:
-        file = name_asset(data)
+        file = name_asset(as_asset(data))
     except ValueError as error:
         raise CheckError(str(error)) from None
     return _Subject(file.ref.name, lambda: open_(False), file.ref, file.path)
@@ -194,7 +193,12 @@ def _table(table: Table) -> _Subject:
     except Exception as error:  # noqa: BLE001 - a hook's own, and only a name is lost
         _log.warning("Provenance: %s has no name: %s", table.table, type(error).__name__)
         ref = None
-    return _Subject(table.table, lambda: source, ref)
+
+    def name_other(to: Any) -> Named | None:
+        other = table_ref(hook, str(to))
+        return None if other is None else Named(other)
+
+    return _Subject(table.table, lambda: source, ref, name_other=name_other)
 
 
 def _raising(error: CheckError) -> Callable[[], Source]:
@@ -253,13 +257,13 @@ def _tell(subject: _Subject, outcomes: Sequence[Outcome]) -> None:
     observation = observed.inputs.setdefault((subject.ref, None), Observation())
     for one in outcomes:
         observation.rows = observation.rows if one.rows is None else one.rows
-        told = _told(one)
+        told = _told(one, note_others(observed, one.check, subject.name_other))
         observed.checks.setdefault(subject.ref, {})[told.name, told.column] = told
     if subject.path is not None:
         observed.input_files[subject.ref] = subject.path
 
 
-def _told(one: Outcome) -> ToldCheck:
+def _told(one: Outcome, compared_with: list[dict[str, str]]) -> ToldCheck:
     check, sample = one.check, one.sample
     counted = one.rows if isinstance(check, RowCount) else one.failing_rows
     params: dict[str, Any] = {}
@@ -273,6 +277,8 @@ def _told(one: Outcome) -> ToldCheck:
         params["error"] = one.error
     if len(check.columns) > 1:
         params["columns"] = list(check.columns)
+    if compared_with:
+        params["comparedWith"] = compared_with
     return ToldCheck(
         check.title,
         one.is_passed,

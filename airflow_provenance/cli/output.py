@@ -90,3 +90,12 @@ def version_name(version: VersionView) -> str:
     partition = f" [{version.partition}]" if version.partition is not None else ""
     content = version.content_id or "no content id"
     return f"{'/'.join(version.dataset)}{partition}  {content}"
+
+
+def shortened(text: str) -> str:
+    """Return a text with long paths cut to their last two parts."""
+    return " ".join(_last_parts(word) if word.count("/") > 2 else word for word in text.split(" "))
+
+
+def _last_parts(name: str) -> str:
+    return "/".join(name.rstrip("/").split("/")[-2:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provenance import wiring
@@ -12,11 +13,14 @@ from airflow_provenance.cli.output import (
     run_name,
     say,
     say_json,
+    shortened,
+    tell,
     version_name,
 )
 from airflow_provenance.domain.clock import format_time
 from airflow_provenance.domain.linking import LinkRule
 from airflow_provenance.lineage.answers import trace_json
+from airflow_provenance.lineage.picture import draw
 from airflow_provenance.lineage.trace import Trace, trace
 
 if TYPE_CHECKING:
@@ -40,6 +44,9 @@ def register(commands: Any) -> None:
     parser.add_argument(
         "--depth", type=count, help="how many steps; a run and a version are one each"
     )
+    parser.add_argument(
+        "--svg", type=Path, metavar="FILE", help="draw it into this file, beside the answer"
+    )
     add_common(parser)
     parser.set_defaults(function=_run)
 
@@ -50,6 +57,10 @@ def _run(options: argparse.Namespace) -> int:
         answer = trace(store, options.subject, options.direction, options.depth)
     finally:
         store.close()
+    if options.svg is not None:
+        title = f"{options.direction.capitalize()} of {shortened(options.subject)}"
+        options.svg.write_text(draw(answer, title), encoding="utf-8")
+        tell(f"Drawn into {options.svg}")
     if options.json:
         say_json(trace_json(answer))
     else:

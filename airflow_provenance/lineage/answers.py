@@ -13,6 +13,7 @@ from airflow_provenance.domain.synthesised import queued_us, scheduled_us
 if TYPE_CHECKING:
     from airflow_provenance.domain.run import RunDoc
     from airflow_provenance.lineage.trace import Trace
+    from airflow_provenance.lineage.why import Finding, Why
     from airflow_provenance.store.base import LogEntry, ProvenanceReader, RunView, VersionView
 
 
@@ -92,6 +93,59 @@ def trace_json(answer: Trace) -> dict[str, Any]:
         "edges": [
             {"src": edge.src, "dst": edge.dst, "rule": edge.rule.name.lower()}
             for edge in sorted(answer.edges, key=lambda one: (one.dst, one.src, one.via))
+        ],
+    }
+
+
+def why_json(answer: Why) -> dict[str, Any]:
+    """Return why data is as it is, as JSON; nodes are those of the graph in it."""
+    return {
+        "roots": answer.graph.roots,
+        "checks": {"made": answer.checked, "passed": answer.passed},
+        "findings": [_finding_json(one) for one in answer.findings],
+        "bad_tries": [run_json(run) for run in answer.bad_tries],
+        "bad_versions": answer.bad_versions,
+        "changed_sources": [
+            {"dataset": ref._asdict(), "versions": versions}
+            for ref, versions in sorted(answer.changed.items())
+        ],
+        "sources": answer.sources,
+        "rows": {str(one): rows for one, rows in sorted(answer.rows.items())},
+        "graph": trace_json(answer.graph),
+    }
+
+
+def _finding_json(finding: Finding) -> dict[str, Any]:
+    check = finding.outcome
+    return {
+        "check": check.name,
+        "assertion": check.kind,
+        "column": check.column,
+        "severity": check.severity,
+        "expected": check.expected,
+        "job": {"namespace": finding.job[0], "name": finding.job[1]},
+        "failed_rows": finding.failed_rows,
+        "rows": finding.rows,
+        "failures": [
+            {
+                "run": one.outcome.run_id,
+                "version": one.version,
+                "failed_rows": one.outcome.failed_rows,
+            }
+            for one in finding.failures
+        ],
+        "candidates": [
+            {
+                "dataset": one.dataset._asdict(),
+                "versions": one.versions,
+                "score": one.score,
+                "evidence": [{"rule": told.rule, "text": told.text} for told in one.evidence],
+                "failures": one.failures,
+                "rows": one.rows,
+                "origins": one.origins,
+                "path": one.path,
+            }
+            for one in finding.candidates
         ],
     }
 

@@ -65,7 +65,19 @@ def trace(
     Raises:
         SubjectError: the subject is unknown or ambiguous.
     """
-    roots = resolve_subject(store, subject, direction)
+    return trace_nodes(
+        store, resolve_subject(store, subject, direction), direction, depth, max_nodes
+    )
+
+
+def trace_nodes(
+    store: ProvenanceReader,
+    roots: list[int],
+    direction: Direction,
+    depth: int | None = None,
+    max_nodes: int | None = None,
+) -> Trace:
+    """Walk from nodes of the graph; see `trace`."""
     is_cut = False
     if max_nodes is None:
         edges = store.trace(roots, direction, depth)

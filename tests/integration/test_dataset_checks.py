@@ -67,6 +67,7 @@ def asserted(spooled: Spooled, task_id: str) -> dict[tuple[str, str], list[dict[
     return {
         (one["namespace"], one["name"]): one["inputFacets"]["dataQualityAssertions"]["assertions"]
         for one in event["inputs"]
+        if "dataQualityAssertions" in one["inputFacets"]
     }
 
 

@@ -1,0 +1,220 @@
+"""Where to look for the cause of a failed check: datasets, ranked by the evidence against each.
+
+Nothing here knows what any data means. Each rule is one observation about a dataset that the run
+which checked, or the run which wrote what was checked, had read:
+
+=============  ====  ===============================================================================
+``compared``    100  the check names it as what values are compared with
+``changed``      60  its content is another than when the same check passed last
+``failed``       50  a check of it failed, too
+``lineage``      40  the column that was checked comes from it, as column lineage says
+``named``        30  the check's name has a word of its name
+``column``       20  it has a column of that name
+``unchanged``    10  several runs failed the check, and all of them read this one content of it
+``source``        5  no run in the store wrote it: what is wrong with it came with it
+``read``          1  it was read for what was checked
+=============  ====  ===============================================================================
+
+The weights only rank: what is compared with goes before all the rest, a coincidence of names never
+before something that was seen. Every candidate is told with its rules, so that a reader can judge.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from airflow_provenance.domain.identity import DatasetRef
+from airflow_provenance.lineage.checks import CheckOutcome, columns_behind, columns_of
+from airflow_provenance.store.base import VersionView
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from airflow_provenance.domain.run import Io, RunDoc
+
+WEIGHTS: Final = {
+    "compared": 100,
+    "changed": 60,
+    "failed": 50,
+    "lineage": 40,
+    "named": 30,
+    "column": 20,
+    "unchanged": 10,
+    "source": 5,
+    "read": 1,
+}
+_WORD = re.compile(r"[^\W\d_]+")
+# Shorter ones are endings of files and little words of check names.
+_SHORTEST_WORD = 4
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """One observation: by which rule, and in words."""
+
+    rule: str
+    text: str
+
+
+class Candidate(msgspec.Struct):
+    """A dataset that may be the cause.
+
+    Attributes:
+        versions: which of its versions were read for what was checked.
+        origins: the source versions that it was made from; none if it is a source itself.
+        path: node ids along the data, from it to what was asked about.
+        failures: of how many failed checks it is a candidate.
+    """
+
+    dataset: DatasetRef
+    versions: list[int]
+    evidence: list[Evidence]
+    failures: int = 1
+    rows: int | None = None
+    origins: list[int] = []
+    path: list[int] = []
+
+    @property
+    def score(self) -> int:
+        """How much speaks for it."""
+        return sum(WEIGHTS[one.rule] for one in self.evidence)
+
+
+class Failure(msgspec.Struct):
+    """One failed check with what was read for it: what the rules look at.
+
+    Attributes:
+        version: what was checked.
+        reads: what the runs that wrote and checked it had read, by version id.
+        before: contents of those datasets when the same check passed last; None: it never did.
+    """
+
+    outcome: CheckOutcome
+    version: int
+    reads: dict[int, VersionView]
+    before: dict[DatasetRef, set[str | None]] | None = None
+
+
+def find_candidates(
+    failures: list[Failure],
+    docs: Mapping[int, RunDoc],
+    failed_datasets: Mapping[DatasetRef, str],
+) -> list[Candidate]:
+    """Return the candidates of failures of one check, the likeliest first.
+
+    Args:
+        failures: of the same check by runs of the same job.
+        docs: of the runs that checked or wrote, by run id.
+        failed_datasets: the title of a check that failed, of each dataset that failed one.
+    """
+    reads: dict[DatasetRef, dict[int, VersionView]] = defaultdict(dict)
+    seen_in: dict[DatasetRef, int] = defaultdict(int)
+    for failure in failures:
+        for ref in {one.dataset for one in failure.reads.values()}:
+            seen_in[ref] += 1
+        for number, version in failure.reads.items():
+            reads[version.dataset][number] = version
+        for ref, _ in failure.outcome.compared_with:
+            reads.setdefault(ref, {})
+    ios = list(_ios(docs.values()))
+    found = [
+        Candidate(
+            ref,
+            sorted(versions),
+            [
+                Evidence(rule, text)
+                for rule in WEIGHTS
+                if (text := _say(rule, ref, versions, failures, ios, failed_datasets)) is not None
+            ],
+            max(seen_in[ref], 1),
+        )
+        for ref, versions in reads.items()
+    ]
+    return sorted(found, key=lambda one: (-one.score, -one.failures, one.dataset))
+
+
+def _ios(docs: Iterable[RunDoc]) -> Iterable[Io]:
+    for doc in docs:
+        yield from (*doc.inputs.values(), *doc.outputs.values())
+
+
+def _say(
+    rule: str,
+    ref: DatasetRef,
+    versions: Mapping[int, VersionView],
+    failures: list[Failure],
+    ios: list[Io],
+    failed_datasets: Mapping[DatasetRef, str],
+) -> str | None:
+    """Return what a rule has to say of a dataset, None if nothing."""
+    if rule == "compared":
+        return _compared(ref, failures)
+    if rule == "changed":
+        return _changed(ref, failures)
+    if rule == "failed":
+        title = failed_datasets.get(ref)
+        return None if title is None else f"its own check failed: {title}"
+    if rule in ("lineage", "column"):
+        return _columns(rule, ref, failures[0].outcome, ios)
+    if rule == "named":
+        word = _shared_word(failures[0].outcome.name, ref)
+        return None if word is None else f"the check's name speaks of '{word}'"
+    if rule == "unchanged":
+        is_one = len(versions) == 1 and _all_read(ref, failures)
+        return f"all {len(failures)} that failed read the same content of it" if is_one else None
+    if rule == "source":
+        is_source = versions and all(one.run_id is None for one in versions.values())
+        return "a source: no run here wrote it" if is_source else None
+    return "read for what was checked" if versions else None
+
+
+def _compared(ref: DatasetRef, failures: list[Failure]) -> str | None:
+    columns = {
+        column for one in failures for other, column in one.outcome.compared_with if other == ref
+    }
+    if not columns:
+        return None
+    column = next((one for one in columns if one), None)
+    return f"the check looks its values up in it{f' (column {column})' if column else ''}"
+
+
+def _changed(ref: DatasetRef, failures: list[Failure]) -> str | None:
+    for one in failures:
+        now = {read.content_id for read in one.reads.values() if read.dataset == ref}
+        before = (one.before or {}).get(ref)
+        if now and before and None not in now | before and now != before:
+            return "its content has changed since the check last passed"
+    return None
+
+
+def _columns(rule: str, ref: DatasetRef, outcome: CheckOutcome, ios: list[Io]) -> str | None:
+    column = outcome.column
+    if rule == "lineage":
+        # Of a check of rows, any column of what was checked speaks.
+        of = (io for io in ios if io.dataset == outcome.dataset)
+        if any(ref in columns_behind(io, column) for io in of):
+            return f"{f'column {column}' if column else 'what was checked'} was made from it"
+        return None
+    if column and any(column in columns_of(io) for io in ios if io.dataset == ref):
+        return f"it has a column {column}: the values may have come with it"
+    return None
+
+
+def _all_read(ref: DatasetRef, failures: list[Failure]) -> bool:
+    return len(failures) > 1 and all(
+        any(read.dataset == ref for read in one.reads.values()) for one in failures
+    )
+
+
+def _shared_word(name: str, ref: DatasetRef) -> str | None:
+    last = ref.name.rstrip("/").rpartition("/")[2]
+    shared = _words(name) & _words(last)
+    return min(shared, default=None)
+
+
+def _words(text: str) -> set[str]:
+    words = (word.lower() for word in _WORD.findall(text))
+    return {word.removesuffix("s") for word in words if len(word) >= _SHORTEST_WORD}

@@ -1,0 +1,165 @@
+"""The drawing of a trace: every node once, no box on another, and nothing that a name can break."""
+
+from __future__ import annotations
+
+import re
+from itertools import combinations, pairwise
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from airflow_provenance.domain.identity import DagRunKey, DatasetRef, TaskRunKey
+from airflow_provenance.domain.linking import LinkRule
+from airflow_provenance.domain.run import RunState, VersionStatus
+from airflow_provenance.lineage.layers import lay_out
+from airflow_provenance.lineage.picture import draw
+from airflow_provenance.lineage.trace import Trace
+from airflow_provenance.store.base import Edge, RunView, VersionView
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def run(number: int, state: RunState = RunState.COMPLETE, task: str = "task") -> RunView:
+    key = TaskRunKey("flights", "dag", "manual__1", f"{task}{number}", -1, 1)
+    job = ("flights", key.job_name)
+    return RunView(number, key, job, None, state, state, 0, 1_500_000, None, None, False)
+
+
+def version(number: int, name: str | None = None, writer: int | None = 1) -> VersionView:
+    status = VersionStatus.OBSERVED if writer is None else VersionStatus.GOOD
+    ref = DatasetRef("file", name or f"/data/2013/file{number}.csv")
+    return VersionView(number, ref, None, writer, "sha256:abcdef", status, True, 0, 0, True)
+
+
+def graph(runs: int, width: int = 3) -> Trace:
+    """Return a chain of runs, each reading `width` sources and what the run before it wrote."""
+    trace = Trace("upstream", [], {}, {}, [])
+    number, before = 1, None
+    for _ in range(runs):
+        made = number + 1
+        trace.runs[number] = run(number)
+        trace.versions[made] = version(made, writer=number)
+        trace.edges.append(Edge(made, number, LinkRule.WROTE))
+        for source in range(number + 2, number + 2 + width):
+            trace.versions[source] = version(source, writer=None)
+            trace.edges.append(Edge(number, source, LinkRule.OBSERVED, source))
+        if before is not None:
+            trace.edges.append(Edge(number, before, LinkRule.NAMED, before))
+        before, number = made, number + 2 + width
+    trace.roots = [before] if before else []
+    return trace
+
+
+def parsed(svg: str) -> ET.Element:
+    return ET.fromstring(svg.encode())  # noqa: S314 - our own
+
+
+def boxes(svg: str) -> list[tuple[float, float, float, float]]:
+    root = parsed(svg)
+    rects = (group.find(f"{SVG}rect") for group in root.iter(f"{SVG}g"))
+    return [
+        tuple(float(rect.attrib[name]) for name in ("x", "y", "width", "height"))  # type: ignore[misc]
+        for rect in rects
+        if rect is not None
+    ]
+
+
+@pytest.mark.parametrize(("runs", "width"), [(1, 1), (3, 3), (8, 4), (2, 19)])
+def test_every_node_is_drawn_once_inside_the_page_and_on_no_other(runs: int, width: int) -> None:
+    trace = graph(runs, width)
+    svg = draw(trace, "A graph", most=100)
+
+    drawn = boxes(svg)
+    assert len(drawn) == len(trace.runs) + len(trace.versions)
+    page = parsed(svg)
+    for x, y, w, h in drawn:
+        assert x >= 0
+        assert y >= 40
+        assert x + w <= float(page.attrib["width"])
+        assert y + h <= float(page.attrib["height"]) - 40
+    for one, other in combinations(drawn, 2):
+        apart_x = one[0] + one[2] <= other[0] or other[0] + other[2] <= one[0]
+        apart_y = one[1] + one[3] <= other[1] or other[1] + other[3] <= one[1]
+        assert apart_x or apart_y, (one, other)
+
+
+def test_a_large_graph_is_folded_to_what_is_nearest_and_says_how_much_is_left() -> None:
+    trace = graph(20, 3)
+    svg = draw(trace, "A graph", most=40)
+
+    assert len(boxes(svg)) == 40
+    assert "60 of them, farthest from what was asked about, are not drawn." in svg
+    assert f"v{trace.roots[0]}: " in svg
+    assert "run 1: " not in svg
+    assert "run 1: " in draw(trace, "A graph", way=[1], most=40)
+
+
+def test_the_same_graph_gives_the_same_bytes_whatever_order_its_edges_come_in() -> None:
+    trace, again = graph(4), graph(4)
+    again.edges.reverse()
+    again.runs = dict(reversed(again.runs.items()))
+
+    assert draw(trace, "A graph") == draw(again, "A graph")
+
+
+def test_names_cannot_break_the_document_nor_bring_anything_in() -> None:
+    trace = Trace("upstream", [2], {1: run(1, task="<script>&\x00\ud800")}, {}, [])
+    trace.versions[2] = version(2, name="/data/<a href='http://x'>\"&]]>\x1b[31m.csv")
+    trace.edges.append(Edge(2, 1, LinkRule.WROTE))
+
+    svg = draw(trace, "<b>title</b>", notes={2: "<i>"})
+
+    root = parsed(svg)
+    assert {one.tag.removeprefix(SVG) for one in root.iter()} == {
+        *("svg", "title", "desc", "style", "defs", "marker", "path", "rect", "text", "g", "tspan")
+    }
+    assert root.findtext(f"{SVG}title") == "<b>title</b>"
+    assert re.findall(r"(?:href|src|url)\s*[=(]\s*[^#)]", svg.replace("&#x27;", "'")) == [
+        "href='"  # in a name, as text
+    ]
+
+
+def test_it_can_be_read_without_seeing_it() -> None:
+    root = parsed(draw(graph(1), "Upstream of a file"))
+
+    assert root.attrib["role"] == "img"
+    assert root.attrib["aria-labelledby"] == "title desc"
+    assert "1 runs and 4 dataset versions" in (root.findtext(f"{SVG}desc") or "")
+    assert all(group.find(f"{SVG}title") is not None for group in root.iter(f"{SVG}g"))
+
+
+@pytest.mark.parametrize("state", list(RunState))
+def test_states_differ_by_sign_and_are_named(state: RunState) -> None:
+    trace = Trace("upstream", [1], {1: run(1, state)}, {}, [])
+
+    svg = draw(trace, "A run")
+
+    assert state.name.lower().replace("_", " ") in svg
+    (sign,) = re.findall(r"<tspan[^>]*>(.)</tspan>", svg)
+    assert (sign == "✓") == (state == RunState.COMPLETE)
+
+
+def test_a_dag_run_has_its_own_name() -> None:
+    view = run(1)
+    key = DagRunKey("flights", "the_dag", "manual__1")
+    dag_run = RunView(1, key, ("flights", "the_dag"), *_rest(view))
+
+    assert "the_dag" in draw(Trace("upstream", [1], {1: dag_run}, {}, []), "A run")
+
+
+def _rest(view: RunView) -> tuple[object, ...]:
+    return (None, view.state, view.state, 0, 1, None, None, False)
+
+
+def test_layers_go_along_the_data_and_a_source_stands_beside_its_first_reader() -> None:
+    edges = [(1, 2), (2, 3), (3, 4), (9, 4), (1, 4)]
+    layout = lay_out([1, 2, 3, 4, 9], edges)
+
+    column = {slot: number for number, slots in enumerate(layout.columns) for slot in slots}
+    assert [column[one] for one in (1, 2, 3, 4, 9)] == [0, 1, 2, 3, 2]
+    for way in layout.ways.values():
+        assert [column[b] - column[a] for a, b in pairwise(way)] == [1] * (len(way) - 1)
+
+
+def test_a_circle_does_not_hang_it() -> None:
+    assert lay_out([1, 2], [(1, 2), (2, 1)]).ways

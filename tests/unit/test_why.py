@@ -1,0 +1,247 @@
+"""Why data is as it is: which checks count, and how the evidence for a cause is ranked."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+import pytest
+
+from airflow_provenance.lineage.answers import why_json
+from airflow_provenance.lineage.causes import WEIGHTS
+from airflow_provenance.lineage.overview import overview
+from airflow_provenance.lineage.why import Finding, Why, why
+from airflow_provenance.store.memory import MemoryStore
+
+Json = dict[str, Any]
+START = datetime(2013, 1, 1, tzinfo=UTC)
+
+
+class Shop:
+    """A store, filled run by run by a producer that is no Airflow."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.minutes = 0
+
+    def run(self, job: str, reads: list[Json], writes: list[Json], ended: str = "COMPLETE") -> None:
+        uuid = str(uuid5(NAMESPACE_URL, f"{job}{self.minutes}"))
+        entries = []
+        for kind in ("START", ended):
+            self.minutes += 1
+            event = {
+                "eventType": kind,
+                "eventTime": (START + timedelta(minutes=self.minutes)).isoformat(),
+                "run": {"runId": uuid},
+                "job": {"namespace": "shop", "name": job},
+                "inputs": reads,
+                "outputs": writes if kind != "START" else [],
+                "producer": "https://example.org/shop",
+                "schemaURL": "https://openlineage.io/spec/2-0-2/OpenLineage.json",
+            }
+            entries.append(("E", json.dumps(event).encode()))
+        report = self.store.ingest(entries, received_us=self.minutes)
+        assert report.ingested == 2, self.store.quarantine()
+
+    def why(self, *subjects: str) -> Why:
+        return why(self.store, [f"dataset:shop/{one}" for one in subjects])
+
+
+def data(name: str, version: str = "1", **facets: Any) -> Json:
+    members = {"version": {"datasetVersion": version}, **facets}
+    of_all = {"_producer": "https://example.org/shop", "_schemaURL": "https://example.org/a.json"}
+    told = {one: {**of_all, **facet} for one, facet in members.items()}
+    return {"namespace": "shop", "name": name, "facets": told}
+
+
+def columns(*names: str) -> Json:
+    return {"fields": [{"name": one} for one in names]}
+
+
+def failed(name: str, rows: int, column: str | None = None, **members: Any) -> Json:
+    params = {"failedRows": rows, **members.pop("params", {})}
+    return assertions(
+        {"assertion": name, "success": False, "column": column, "params": params, **members}
+    )
+
+
+def passed(name: str, column: str | None = None) -> Json:
+    return assertions({"assertion": name, "success": True, "column": column})
+
+
+def assertions(*told: Json) -> Json:
+    known = [{key: value for key, value in one.items() if value is not None} for one in told]
+    return {"dataQualityAssertions": {"assertions": known}}
+
+
+def only(answer: Why) -> Finding:
+    (finding,) = answer.findings
+    return finding
+
+
+def rules(finding: Finding) -> dict[str, list[str]]:
+    return {one.dataset.name: [told.rule for told in one.evidence] for one in finding.candidates}
+
+
+@pytest.fixture
+def shop() -> Shop:
+    return Shop()
+
+
+def test_what_a_check_compares_with_goes_before_all_other_evidence(shop: Shop) -> None:
+    shop.run("load", [data("orders.raw", schema=columns("who"))], [data("orders")])
+    compared = {"comparedWith": [{"namespace": "shop", "name": "people", "column": "id"}]}
+    check = failed("foreign_key", 7, "who", params=compared)
+    shop.run("check", [data("orders", **check), data("people"), data("who_is_who")], [])
+
+    finding = only(shop.why("orders"))
+
+    first = finding.candidates[0]
+    assert (first.dataset.name, finding.failed_rows) == ("people", 7)
+    assert [one.rule for one in first.evidence] == ["compared", "source", "read"]
+    assert "column id" in first.evidence[0].text
+    assert rules(finding)["orders.raw"] == ["column", "source", "read"]
+    # Nobody made orders of people: the way ends at who compared the two.
+    assert [type_of(shop, node) for node in first.path] == ["people", "check"]
+
+
+def type_of(shop: Shop, node: int) -> str:
+    runs = shop.store.runs_by_id([node])
+    return runs[node].job[1] if runs else shop.store.versions_by_id([node])[node].dataset.name
+
+
+def test_the_way_leads_over_what_failed_to_what_was_asked_about(shop: Shop) -> None:
+    check = failed("has_airport", 3)
+    shop.run("enrich", [data("flights"), data("airports.csv")], [data("enriched", **check)])
+    shop.run("sum", [data("enriched")], [data("delays")])
+
+    finding = only(shop.why("delays"))
+
+    (first, second) = finding.candidates
+    assert [one.rule for one in first.evidence] == ["named", "source", "read"]
+    assert [type_of(shop, node) for node in first.path] == [
+        *("airports.csv", "enrich", "enriched", "sum", "delays")
+    ]
+    assert second.dataset.name == "flights"
+
+
+def test_a_candidate_that_a_run_wrote_names_the_sources_behind_it(shop: Shop) -> None:
+    shop.run("load", [data("airports.csv")], [data("airports")])
+    check = failed("has_airport", 3)
+    shop.run("enrich", [data("flights"), data("airports")], [data("enriched", **check)])
+
+    first = only(shop.why("enriched")).candidates[0]
+
+    assert first.dataset.name == "airports"
+    assert [type_of(shop, node) for node in first.origins] == ["airports.csv"]
+
+
+def test_what_changed_since_the_check_passed_is_evidence(shop: Shop) -> None:
+    reads = [data("a"), data("b", "old")]
+    shop.run("make", reads, [data("out", "1", **passed("is_whole"))])
+    shop.run("make", [data("a"), data("b", "new")], [data("out", "2", **failed("is_whole", 1))])
+
+    finding = only(shop.why("out"))
+
+    assert rules(finding) == {"b": ["changed", "source", "read"], "a": ["source", "read"]}
+
+
+def test_what_all_failing_runs_read_alike_is_told_apart_from_what_each_read_alone(
+    shop: Shop,
+) -> None:
+    for month in ("jan", "feb"):
+        check = failed("is_known", 5)
+        shop.run("make", [data("codes"), data(month)], [data(f"{month}.out", **check)])
+
+    finding = only(shop.why("jan.out", "feb.out"))
+
+    assert (len(finding.failures), finding.failed_rows) == (2, 10)
+    assert rules(finding) == {
+        "codes": ["unchanged", "source", "read"],
+        "feb": ["source", "read"],
+        "jan": ["source", "read"],
+    }
+
+
+def test_the_columns_behind_a_column_are_evidence(shop: Shop) -> None:
+    field = {"namespace": "shop", "name": "a", "field": "x"}
+    lineage = {"fields": {"who": {"inputFields": [field]}}}
+    out = data("out", columnLineage=lineage, **failed("not_null", 2, "who"))
+    shop.run("make", [data("a"), data("b")], [out])
+
+    assert rules(only(shop.why("out"))) == {
+        "a": ["lineage", "source", "read"],
+        "b": ["source", "read"],
+    }
+
+
+def test_of_one_check_of_one_version_the_last_outcome_counts(shop: Shop) -> None:
+    shop.run("make", [data("a")], [data("out", **failed("is_whole", 1))])
+    shop.run("check", [data("out", **passed("is_whole"))], [])
+
+    answer = shop.why("out")
+
+    assert (answer.checked, answer.passed, answer.findings) == (1, 1, [])
+
+
+def test_a_check_of_another_version_does_not_count(shop: Shop) -> None:
+    shop.run("make", [data("a")], [data("out", "1", **failed("is_whole", 1))])
+    anew = {"lifecycleStateChange": {"lifecycleStateChange": "OVERWRITE"}}
+    shop.run("make", [data("a")], [data("out", "2", **passed("is_whole"), **anew)])
+
+    assert shop.why("out").findings == []
+    assert only(shop.why("out@1")).failed_rows == 1
+
+
+def test_a_source_that_fails_its_own_check_is_the_candidate(shop: Shop) -> None:
+    shop.run("check", [data("a", **failed("is_whole", 4))], [])
+
+    first = only(shop.why("a")).candidates[0]
+
+    assert first.dataset.name == "a"
+    assert [one.rule for one in first.evidence] == ["failed", "source", "read"]
+
+
+def test_sources_that_were_read_in_two_contents_are_told(shop: Shop) -> None:
+    shop.run("left", [data("a", "1")], [data("l")])
+    shop.run("right", [data("a", "2")], [data("r")])
+    shop.run("join", [data("l"), data("r")], [data("out")])
+
+    answer = shop.why("out")
+
+    assert [ref.name for ref in answer.changed] == ["a"]
+    assert len(answer.sources) == 2
+
+
+def test_a_version_whose_writer_failed_is_told(shop: Shop) -> None:
+    shop.run("make", [data("a")], [data("out")], ended="FAIL")
+
+    answer = shop.why("out")
+
+    assert len(answer.bad_versions) == 1
+    assert [run.job[1] for run in answer.bad_tries] == ["make"]
+
+
+def test_the_answer_as_json_holds_every_rule_with_its_words(shop: Shop) -> None:
+    shop.run("make", [data("a")], [data("out", **failed("is_whole", 1))])
+
+    answer = json.loads(json.dumps(why_json(shop.why("out"))))
+
+    (finding,) = answer["findings"]
+    (candidate,) = finding["candidates"]
+    assert {one["rule"] for one in candidate["evidence"]} <= WEIGHTS.keys()
+    nodes = {one["id"] for one in (*answer["graph"]["runs"], *answer["graph"]["versions"])}
+    assert {*candidate["path"], *candidate["versions"], *answer["roots"]} <= nodes
+
+
+def test_an_end_is_what_nothing_else_was_made_from_though_it_was_checked(shop: Shop) -> None:
+    shop.run("make", [data("a")], [data("between")])
+    shop.run("sum", [data("between")], [data("out")])
+    shop.run("check", [data("out", **passed("is_whole"))], [])
+
+    seen = overview(shop.store, 0)
+
+    assert [line.job[1] for line in seen.jobs] == ["make", "sum", "check"]
+    assert [type_of(shop, node) for node in seen.ends] == ["out"]
