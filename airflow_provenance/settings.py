@@ -194,6 +194,13 @@ OPTIONS: dict[str, Option] = {
             "together; what is not sent by then stays in the spool. 0 leaves it to the service.",
         ),
         Option(
+            "sla_files",
+            "string",
+            "",
+            "Glob of the YAML files with promises; more than one, separated by commas.",
+            "/opt/airflow/promises/*.yaml",
+        ),
+        Option(
             "max_request_bytes",
             "integer",
             str(64 * 1024 * 1024),
@@ -351,6 +358,11 @@ def api_token() -> str | None:
 def api_timeout_seconds() -> float:
     """[provenance] api_timeout_seconds: a task's budget for sending what it spooled."""
     return _seconds("api_timeout_seconds")
+
+
+def sla_files() -> str:
+    """[provenance] sla_files: which YAML files have promises; empty for none."""
+    return _text("sla_files").strip()
 
 
 def max_request_bytes() -> int:

@@ -148,17 +148,16 @@ def completeness(
     """Rows out for rows in, run by run; or the partitions of the last days."""
     if promised.of == "partitions":
         return [_partitions(policy, promised, provenance, maker)]
-    dataset = policy.target.dataset
-    if dataset is None:
+    if policy.target.dataset is None:
         runs = counted(policy, provenance.runs(policy.target, since_us))
+        pairs = [(run, run.writes) for run in runs]
     else:
         written = counted_writes(policy, provenance)
-        runs = [one.run for one in written if one.at_us >= since_us]
+        pairs = [(one.run, (one.io,)) for one in written if one.at_us >= since_us]
     found = []
-    for run in runs:
+    for run, writes in pairs:
         if not run.succeeded or run.ended_us is None:
             continue
-        writes = [io for io in run.writes if dataset is None or io.dataset == dataset]
         rows_in, rows_out = amount_of(run.reads, "rows"), amount_of(writes, "rows")
         if not rows_in or rows_out is None:
             reason = "how many rows went in, or came out, is not known"
@@ -198,7 +197,7 @@ def _partitions(
         midnight = datetime.min.replace(tzinfo=UTC).time()
         broke_us = instant(by_key[missing[0]] + lag - timedelta(days=1), midnight, policy.tz)
     return maker.measured(
-        *(wanted[-1], 1 - len(missing) / len(wanted), maker.now_us, runs),
+        *(wanted[-1], (len(wanted) - len(missing)) / len(wanted), maker.now_us, runs),
         at_least=promised.at_least,
         unit="ratio",
         broke_us=broke_us,
@@ -226,7 +225,12 @@ def data_quality(
         at_us = max(one.at_us for one in facts)
         found.append(
             maker.measured(
-                *(format_time(at_us) or "", 1 - len(failed) / len(facts), at_us, [run_id]),
+                *(
+                    format_time(at_us) or "",
+                    (len(facts) - len(failed)) / len(facts),
+                    at_us,
+                    [run_id],
+                ),
                 at_least=promised.at_least,
                 unit="ratio",
                 reason=f"failed: {', '.join(sorted(failed))}" if failed else "",

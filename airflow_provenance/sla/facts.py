@@ -86,6 +86,7 @@ class WriteFact(msgspec.Struct, frozen=True, kw_only=True):
     run: RunFact
     io: IoFact
     at_us: int
+    version_id: int = 0
 
 
 class AssertionFact(msgspec.Struct, frozen=True, kw_only=True):

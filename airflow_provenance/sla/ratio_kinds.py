@@ -53,7 +53,7 @@ def success_ratio(
         state = State.INSUFFICIENT_HISTORY if ended else State.NO_DATA
         return [maker.make(state, period, runs, reason=reason, threshold=promised.at_least)]
     spent = budget(promised.at_least, [event for _, event in ended])
-    ratio = 1 - spent.bad / spent.total
+    ratio = (spent.total - spent.bad) / spent.total
     failed_us = [event.at_us for _, event in ended if not event.good]
     return [
         maker.measured(

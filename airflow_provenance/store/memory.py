@@ -391,6 +391,9 @@ class MemoryStore(MemoryOutbox):
     def reads_of_run(self, run_id: int) -> list[ReadView]:
         return [read for read in self.scan_reads() if read.run_id == run_id]
 
+    def runs_reading(self, dataset: DatasetRef) -> list[int]:
+        return sorted({read.run_id for read in self.scan_reads() if read.dataset == dataset})
+
     def trace(self, nodes: Sequence[int], direction: Direction, depth: int | None) -> list[Edge]:
         beside: dict[int, list[Edge]] = defaultdict(list)
         for edge in self._rows.edges:

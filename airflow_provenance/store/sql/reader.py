@@ -251,6 +251,15 @@ class SqlReader:
             rows = bulk.fetch(f"{_READ}WHERE i.run_id = ? ORDER BY i.id", (run_id,))
             return [_read_view(row) for row in rows]
 
+    def runs_reading(self, dataset: DatasetRef) -> list[int]:
+        with reading(self._engine) as bulk:
+            rows = bulk.fetch(
+                "SELECT DISTINCT i.run_id FROM run_input i JOIN dataset d ON d.id = i.dataset_id "
+                "WHERE d.namespace = ? AND d.name = ? ORDER BY i.run_id",
+                dataset,
+            )
+        return [row[0] for row in rows]
+
     def trace(self, nodes: Sequence[int], direction: Direction, depth: int | None) -> list[Edge]:
         """See `ProvenanceReader.trace`.
 
