@@ -190,6 +190,7 @@ _ALIASES = {
     for kind in ("duration", "deadline")
     for subject in ("run", "task", "dataset")
 }
+_NAMED = re.compile(r"(?:\w+: )?(\w+) is ")  # our own errors begin with the field
 _AT_PATH = re.compile(r"^(?P<text>.*?)(?: - at `(?P<path>[^`]+)`)?$", re.DOTALL)
 
 
@@ -262,6 +263,8 @@ def _told_where(error: msgspec.ValidationError) -> MalformedPolicyError:
     for name, number in re.findall(r"\.([^.\[\]]+)|\[(\d+)\]", path):
         steps.append(name or int(number))
     text = str(cause) if isinstance(cause, PolicyError) else text
+    if named := _NAMED.match(text):
+        steps.append(named[1])
     if unknown := re.search(r"unknown field `([^`]+)`", text):
         steps.append(unknown[1])
     return MalformedPolicyError(text, tuple(steps))
