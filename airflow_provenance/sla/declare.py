@@ -7,8 +7,8 @@
     promise(orders, Freshness(at_most=timedelta(hours=25)))  # an asset
 
 They are kept as an attribute of the DAG, or in the asset's ``extra``; `capture.policy` writes those
-of a DAG as JSON into its ``default_args`` at every parse, and so into the serialized DAG. Nothing
-here imports Airflow.
+of a DAG and of its tasks' assets as JSON into its ``default_args`` at every parse, and so into the
+serialized DAG. Nothing here imports Airflow.
 """
 
 from __future__ import annotations
@@ -113,9 +113,18 @@ def promises_of(dag: Any) -> list[Policy]:
 
 
 def stamp(dag: Any) -> None:
-    """Write a DAG's promises into its ``default_args``, as JSON."""
-    if made := promises_of(dag):
-        dag.default_args[STAMP] = [to_plain(one) for one in made]
+    """Write a DAG's promises, and those of the assets of its tasks, into its ``default_args``.
+
+    Two DAGs that use one asset both have its promise; who reads them takes equal ones for one.
+    """
+    stamped = {one.id: to_plain(one) for one in promises_of(dag)}
+    for task in getattr(dag, "tasks", ()):
+        for asset in (*(getattr(task, "outlets", ()) or ()), *(getattr(task, "inlets", ()) or ())):
+            extra = getattr(asset, "extra", None)
+            for plain in (extra.get(STAMP) or ()) if isinstance(extra, dict) else ():
+                stamped.setdefault(plain["id"], plain)
+    if stamped:
+        dag.default_args[STAMP] = list(stamped.values())
 
 
 def read_stamp(default_args: object) -> tuple[list[Policy], list[str]]:
