@@ -67,16 +67,30 @@ def evaluate(
         policy: the promise.
         provenance: what was recorded; what is later than ``now_us`` is not looked at.
         now_us: the moment.
-        since_us: from when on periods are told; None: eight days before.
+        since_us: from when on periods are told, as from when a promise is in force; None: eight
+            days before, and no deadline before anything was known of what it is about.
     """
-    since_us = now_us - LOOKBACK_US if since_us is None else since_us
     maker, seen = Maker(policy, now_us), AsOf(provenance, now_us)
+    since_us = _since(policy, seen, now_us - LOOKBACK_US) if since_us is None else since_us
     objective: Any = policy.objective
     if isinstance(objective, ConsecutiveMisses):
         found = _in_a_row(policy, objective, seen, maker, since_us)
     else:
         found = _KINDS[type(objective)](policy, objective, seen, maker, since_us)
     return found or [maker.nothing("no run of this kind is known")]
+
+
+def _since(policy: Policy, seen: AsOf, since_us: int) -> int:
+    """Return from when on to look: nothing was broken before anybody watched."""
+    objective = getattr(policy.objective, "of", policy.objective)
+    if not isinstance(objective, Deadline):
+        return since_us
+    if policy.target.dataset is not None:
+        known = [one.at_us for one in seen.writes(policy.target.dataset)]
+    else:
+        runs = seen.runs(policy.target, since_us)
+        known = [run.known_us if run.due_us is None else run.due_us for run in runs]
+    return max(since_us, min(known, default=since_us))
 
 
 def _in_a_row(

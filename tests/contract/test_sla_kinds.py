@@ -148,6 +148,43 @@ def test_a_deadline_that_nothing_ran_for_is_broken_too(store: Store) -> None:
     assert [(one["state"], one["reason"]) for one in today] == [("breached", "no run")]
 
 
+def test_no_deadline_is_broken_before_anything_was_known(store: Store) -> None:
+    lines = jsonl(dag_run("shop", "r1", DUE, start=f"{DAY}06:00:00", end=f"{DAY}07:00:00"))
+    found = judged(store, lines, f"{DAY}08:00:01", target={"dag": "shop"}, **NINE)
+    assert [one["state"] for one in found] == ["ok", "pending"]
+
+
+def test_a_breach_is_told_alike_whenever_it_is_looked_for(store: Store) -> None:
+    lines = jsonl(dag_run("shop", "r1", DUE, start=f"{DAY}06:00:00"))
+    for at in (f"{DAY}08:00:01", f"{DAY}11:00:00", "2026-03-03T07:00:00"):
+        one = judged(store, lines, at, target={"dag": "shop"}, **NINE)[0]
+        assert (one["period"][:19], one["breached_at"][:19]) == (f"{DAY}08:00:00",) * 2
+        assert one["detected_at"][:19] == at
+
+
+def test_an_old_partition_that_is_written_again_leaves_freshness_broken(store: Store) -> None:
+    again = task_run("shop", "load", "r2", f"{DAY}18:00:00", start=f"{DAY}20:00:00",
+                     end=f"{DAY}20:10:00",
+                     outputs=[dataset(ORDERS, partition="2025-03-01")])  # fmt: skip
+    lines = written("06:10:00", partition="2026-03-02") + jsonl(again)
+    target = {"dataset": ORDERS}
+    found = judged(store, lines, f"{DAY}21:00:00", target=target, kind="freshness", at_most="6h")
+    assert verdict(found) == ("breached", 53400.0, 21600.0, f"{DAY}12:10:00")
+
+
+def test_a_dataset_is_written_by_its_deadline(store: Store) -> None:
+    def states(at: str, lines: str) -> list[tuple[Any, ...]]:
+        promise = {"target": {"dataset": ORDERS}, "kind": "deadline", "at": "09:00"}
+        found = judged(store, lines, at, **promise)
+        return [(one["state"], one["late_by_seconds"]) for one in found]
+
+    assert states("2026-03-02T08:59:59", days(1)) == [("ok", None), ("pending", None)]
+    assert states("2026-03-02T09:00:01", "")[:2] == [("ok", None), ("breached", None)]
+    late = task_run("shop", "load", "r9", DUE, start=f"{DAY}10:00:00", end=f"{DAY}10:30:00",
+                    outputs=[dataset(ORDERS)])  # fmt: skip
+    assert states("2026-03-02T11:00:00", jsonl(late))[1] == ("recovered", 5400.0)
+
+
 def test_a_paused_dag_breaks_no_deadline(store: Store) -> None:
     pauses: Any = {"shop": [(us(f"{DAY}01:00:00"), None)]}
     found = judged(store, "", f"{DAY}08:00:01", target={"dag": "shop"}, pauses=pauses, **NINE)
