@@ -5,6 +5,7 @@
     ProvenanceError              one line that says what to do; the command line prints just that
     ├── SettingsError            a setting is missing or cannot be used: change the setting
     ├── CheckError               a check of a dataset cannot work as it is: mend the check
+    ├── PolicyError              a promise cannot be kept track of as it is: mend the promise
     ├── SubjectError             a run, dataset or version was asked for that cannot be found
     ├── RequestError             a request that cannot be answered as it was asked: ask otherwise
     │   └── TooLargeError          its body is over a limit: send less at a time
@@ -31,6 +32,10 @@ class SettingsError(ProvenanceError):
 
 class CheckError(ProvenanceError):
     """A check of a dataset is declared, or run, in a way that cannot work."""
+
+
+class PolicyError(ProvenanceError, ValueError):
+    """A promise is declared in a way that cannot work; a `ValueError`, as msgspec wants it."""
 
 
 class SubjectError(ProvenanceError):

@@ -208,6 +208,13 @@ OPTIONS: dict[str, Option] = {
             '{"spark-sales": ["sales_daily"], "dbt*": ["marts", "reports"]}',
         ),
         Option(
+            "sla_files",
+            "string",
+            "",
+            "Glob of the YAML files with promises; more than one, separated by commas.",
+            "/opt/airflow/promises/*.yaml",
+        ),
+        Option(
             "max_request_bytes",
             "integer",
             str(64 * 1024 * 1024),
@@ -390,6 +397,11 @@ def namespace_dags() -> dict[str, list[str]]:
         advice = 'give a JSON object as {"namespace": ["dag_id"]}'
         raise _refusal("namespace_dags", value, advice)
     return dict(found)
+
+
+def sla_files() -> str:
+    """[provenance] sla_files: which YAML files have promises; empty for none."""
+    return _text("sla_files").strip()
 
 
 def max_request_bytes() -> int:

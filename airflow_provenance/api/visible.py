@@ -178,6 +178,9 @@ class VisibleReader:
     def reads_of_run(self, run_id: int) -> list[ReadView]:
         return self._store.reads_of_run(run_id) if self.runs_by_id([run_id]) else []
 
+    def runs_reading(self, dataset: DatasetRef) -> list[int]:
+        return sorted(self.runs_by_id(self._store.runs_reading(dataset)))
+
     def trace(self, nodes: Sequence[int], direction: Direction, depth: int | None) -> list[Edge]:
         return self._store.trace(nodes, direction, depth)
 

@@ -38,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
         runs,
         serve,
         service,
+        sla,
         trace,
         why,
     )
@@ -50,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for module in (
         *(demo, init, doctor, database, service, ingest, events, feeds),
-        *(quarantine, runs, trace, why, compare, coverage, serve),
+        *(quarantine, runs, trace, why, compare, coverage, sla, serve),
     ):
         module.register(commands)
     return parser

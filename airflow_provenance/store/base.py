@@ -278,6 +278,9 @@ class ProvenanceReader(Protocol):
     def reads_of_run(self, run_id: int) -> list[ReadView]:
         """Return what a run read."""
 
+    def runs_reading(self, dataset: DatasetRef) -> list[int]:
+        """Return the ids of the runs that read a dataset, also where no version is known."""
+
     def trace(self, nodes: Sequence[int], direction: Direction, depth: int | None) -> list[Edge]:
         """Return every edge within `depth` steps of the nodes (None: all), nodes visited once."""
 

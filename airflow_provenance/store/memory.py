@@ -457,6 +457,9 @@ class MemoryStore(MemoryOutbox):
         )
         return found[:limit]
 
+    def runs_reading(self, dataset: DatasetRef) -> list[int]:
+        return sorted({read.run_id for read in self.scan_reads() if read.dataset == dataset})
+
     def trace(self, nodes: Sequence[int], direction: Direction, depth: int | None) -> list[Edge]:
         beside: dict[int, list[Edge]] = defaultdict(list)
         for edge in self._rows.edges:

@@ -321,6 +321,15 @@ class SqlReader:
         )
         return self._runs(rest, [version_id, limit])
 
+    def runs_reading(self, dataset: DatasetRef) -> list[int]:
+        with reading(self._engine) as bulk:
+            rows = bulk.fetch(
+                "SELECT DISTINCT i.run_id FROM run_input i JOIN dataset d ON d.id = i.dataset_id "
+                "WHERE d.namespace = ? AND d.name = ? ORDER BY i.run_id",
+                dataset,
+            )
+        return [row[0] for row in rows]
+
     def trace(self, nodes: Sequence[int], direction: Direction, depth: int | None) -> list[Edge]:
         """See `ProvenanceReader.trace`.
 

@@ -1,0 +1,211 @@
+"""``sla``: promises; whether they are well-formed, how they stand, how they stood at a moment."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_provenance import settings, wiring
+from airflow_provenance.cli.output import add_common, say, say_json, say_table, tell
+from airflow_provenance.domain.clock import SystemClock, format_time, parse_time
+from airflow_provenance.errors import EventError, PolicyError, SettingsError
+from airflow_provenance.sla.durations import format_duration
+from airflow_provenance.sla.evaluate import evaluate
+from airflow_provenance.sla.evaluation import Evaluation, State, evaluation_json
+from airflow_provenance.sla.facts import ExpectedRun
+from airflow_provenance.sla.files import Declared, Problem, find_files, read_files
+from airflow_provenance.sla.lint import unknown_targets
+from airflow_provenance.sla.policy import to_plain
+from airflow_provenance.sla.recorded import RecordedProvenance
+
+if TYPE_CHECKING:
+    import argparse
+
+_BAD = {State.BREACHED, State.EXPIRED}
+
+
+def register(commands: Any) -> None:
+    """Add the commands."""
+    parser = commands.add_parser("sla", help="promises: check them, and how they stand")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    lint = actions.add_parser("lint", help="say what is wrong with promises, with file and line")
+    status = actions.add_parser("status", help="how every promise stands now")
+    judge = actions.add_parser("evaluate", help="how promises stood at a moment, period by period")
+    judge.add_argument("--at", metavar="T", help="ISO 8601 with a zone; else now")
+    judge.add_argument("--since", metavar="T", help="from when on; else eight days before")
+    for one in (status, judge):
+        one.add_argument("--policy", metavar="ID", action="append", help="only this promise")
+        one.add_argument(
+            "--expected",
+            metavar="FILE",
+            help='JSON of runs that are expected: {"DAG": ["2026-01-01T00:00:00Z", ...]}',
+        )
+    for one, function in ((lint, _lint), (status, _status), (judge, _evaluate)):
+        one.add_argument(
+            *(["files"] if one is lint else ["--file"]),
+            **({"nargs": "*"} if one is lint else {"action": "append", "dest": "files"}),
+            metavar="FILE",
+            help="YAML file of promises, instead of [provenance] sla_files",
+        )
+        add_common(one)
+        one.set_defaults(function=function)
+
+
+def _read(options: argparse.Namespace) -> tuple[list[Declared], list[Problem]]:
+    if options.files:
+        return read_files(map(Path, options.files))
+    pattern = settings.sla_files()
+    if not pattern:
+        raise SettingsError("no promises: name a file, or set [provenance] sla_files")
+    paths = find_files(pattern)
+    if not paths:
+        raise SettingsError(f"[provenance] sla_files: no file is {pattern}")
+    return read_files(paths)
+
+
+def _lint(options: argparse.Namespace) -> int:
+    found, problems = _read(options)
+    store = wiring.open_store(options.store)
+    try:
+        for where, reason in unknown_targets(store, found):
+            file, _, line = where.rpartition(":")
+            problems.append(Problem(file, int(line), reason))
+    finally:
+        store.close()
+    if options.json:
+        say_json(
+            {
+                "promises": [{**to_plain(one.policy), "where": one.where} for one in found],
+                "problems": [one._asdict() for one in problems],
+            }
+        )
+    else:
+        for one in problems:
+            tell(str(one))
+        if not problems:
+            say(f"{len(found)} promises, nothing wrong.")
+    return 1 if problems else 0
+
+
+def _good(options: argparse.Namespace) -> list[Declared]:
+    found, problems = _read(options)
+    if problems:
+        more = f" (and {len(problems) - 1} more: 'sla lint' lists them)" if problems[1:] else ""
+        raise PolicyError(f"{problems[0]}{more}")
+    wanted = set(options.policy or ())
+    if unknown := wanted - {one.policy.id for one in found}:
+        raise PolicyError(f"no promise is named {min(unknown)!r}: 'sla status' lists them")
+    return [one for one in found if not wanted or one.policy.id in wanted]
+
+
+def _time(text: str | None, option: str) -> int | None:
+    if text is None:
+        return None
+    try:
+        return parse_time(text)
+    except EventError as error:
+        raise SettingsError(f"--{option}: {error}") from error
+
+
+def _expected(path: str | None) -> dict[str, list[ExpectedRun]]:
+    if path is None:
+        return {}
+    try:
+        told = json.loads(Path(path).read_text(encoding="utf-8"))
+        return {
+            str(dag): [ExpectedRun(due_us=parse_time(one)) for one in dues]
+            for dag, dues in told.items()
+        }
+    except (ValueError, AttributeError, TypeError, EventError) as error:
+        raise SettingsError(f"--expected {path}: {error}: give a list of times by DAG") from error
+
+
+def _judged(
+    options: argparse.Namespace, at_us: int, since_us: int | None
+) -> list[tuple[Declared, list[Evaluation]]]:
+    declared, expected = _good(options), _expected(options.expected)
+    store = wiring.open_store(options.store)
+    try:
+        provenance = RecordedProvenance(store, expected)
+        return [(one, evaluate(one.policy, provenance, at_us, since_us)) for one in declared]
+    finally:
+        store.close()
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    at_us = _time(options.at, "at")
+    at_us = SystemClock().now_us() if at_us is None else at_us
+    judged = _judged(options, at_us, _time(options.since, "since"))
+    found = [evaluation for _, some in judged for evaluation in some]
+    if options.json:
+        say_json([evaluation_json(one) for one in found])
+    else:
+        _say(found)
+    return 1 if any(one.state in _BAD for one in found) else 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    judged = _judged(options, SystemClock().now_us(), None)
+    newest = [_newest(some) for _, some in judged]
+    if options.json:
+        say_json(
+            [
+                {
+                    **evaluation_json(one),
+                    "where": declared.where,
+                    "severity": declared.policy.severity,
+                }
+                for (declared, _), one in zip(judged, newest, strict=True)
+            ]
+        )
+    else:
+        _say(newest)
+    return 1 if any(one.state in _BAD for one in newest) else 0
+
+
+def _newest(found: list[Evaluation]) -> Evaluation:
+    """Return how a promise stands: its newest breach that is open, else its newest verdict."""
+    broken = [one for one in found if one.state is State.BREACHED]
+    told = [one for one in found if one.state is not State.PENDING]
+    return (broken or told or found)[-1]
+
+
+def _say(found: list[Evaluation]) -> None:
+    say_table(
+        ["PROMISE", "STATE", "OBSERVED", "PROMISED", "BROKE AT", "PERIOD", "WHY"],
+        [
+            (
+                one.policy_id,
+                one.state.value,
+                _value(one, one.observed),
+                _value(one, one.threshold),
+                format_time(one.breached_us) or "",
+                one.period,
+                _why(one),
+            )
+            for one in found
+        ],
+    )
+
+
+def _value(one: Evaluation, value: float | None) -> str:
+    if value is None:
+        return ""
+    if one.unit == "time":
+        return format_time(round(value * 1e6)) or ""
+    if one.unit == "s":
+        return format_duration(_seconds(value))
+    return f"{value:g} {one.unit}"
+
+
+def _why(one: Evaluation) -> str:
+    late_us = one.late_by_us
+    late = "" if late_us is None else f"late by {format_duration(_seconds(late_us / 1e6))}"
+    return ", ".join(text for text in (late, one.reason) if text)
+
+
+def _seconds(value: float) -> Any:
+    from datetime import timedelta
+
+    return timedelta(seconds=round(value, 3))

@@ -1,0 +1,157 @@
+"""Promises of what must be there by a time: done by a deadline, or a run that exists at all."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import time, timedelta
+from typing import TYPE_CHECKING
+
+from airflow_provenance.domain.clock import format_time
+from airflow_provenance.sla.calendar import due_instants, local_day
+from airflow_provenance.sla.durations import format_duration, microseconds
+from airflow_provenance.sla.evaluation import Evaluation, Maker, State
+from airflow_provenance.sla.run_kinds import counted, instances
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_provenance.sla.facts import Provenance, RunFact
+    from airflow_provenance.sla.objectives import Deadline, MissingRun
+    from airflow_provenance.sla.policy import Policy
+
+DAY_US = 86_400_000_000
+_NEAR_US = 1_000_000  # Airflow writes a DAG run's times a little otherwise than its timetable
+
+
+def deadline(
+    policy: Policy, promised: Deadline, provenance: Provenance, maker: Maker, since_us: int
+) -> list[Evaluation]:
+    """Done by a local time; every day of the calendar is a period, whether anything ran or not."""
+    windows = due_windows(policy, promised, maker.now_us, since_us)
+    if not windows:
+        return [maker.nothing("no deadline falls into this time")]
+    if policy.target.dataset is not None:
+        return [_written_by(policy.target.dataset, provenance, maker, *one) for one in windows]
+    runs = counted(policy, provenance.runs(policy.target, windows[0][0] - DAY_US))
+    found = []
+    for before_us, due_us in windows:
+        mine = [run for run in runs if before_us < (run.due_us or 0) <= due_us]
+        found.append(_by_deadline(policy, provenance, maker, due_us, mine))
+    return found
+
+
+def due_windows(
+    policy: Policy, promised: Deadline, now_us: int, since_us: int
+) -> list[tuple[int, int]]:
+    """Return (last deadline, deadline) of each period due since a time, and of the open one."""
+    at = time.fromisoformat(promised.at)
+    around = since_us - 40 * DAY_US, now_us + 40 * DAY_US
+    dues = list(due_instants(*around, at, policy.tz, policy.calendar, promised.ambiguous))
+    windows = [(a, b) for a, b in itertools.pairwise(dues) if b >= since_us]
+    past = [one for one in windows if one[1] < now_us]
+    return [*past, *[one for one in windows if one[1] >= now_us][:1]]
+
+
+def _by_deadline(
+    policy: Policy, provenance: Provenance, maker: Maker, due_us: int, runs: Sequence[RunFact]
+) -> Evaluation:
+    period = format_time(due_us) or ""
+    ends = [done for one in _by_run(runs) if (done := _success_us(one)) is not None]
+    came_us = min(ends, default=None)
+    latest = instances(runs)
+    failed = [tries[-1] for tries in latest if tries[-1].failed]
+    shared = {"threshold": due_us / 1e6, "unit": "time"}
+    if came_us is not None:
+        return maker.awaited(period, due_us, came_us, runs, observed=came_us / 1e6, **shared)
+    if not runs and _paused_at(provenance, policy.target.dag or "", min(due_us, maker.now_us)):
+        return maker.make(State.SUSPENDED, period, due_us=due_us, reason="the DAG is paused")
+    if failed and policy.on_failure == "ignore":
+        return maker.make(State.NO_DATA, period, runs, due_us=due_us, reason="failed: not counted")
+    if failed and policy.on_failure == "breach_now":
+        failed_us = min(run.ended_us or due_us for run in failed)
+        times = {"due_us": due_us, "breached_us": min(failed_us, due_us)}
+        return maker.make(
+            State.BREACHED, period, runs, waits=True, reason="it failed", **shared, **times
+        )
+    reason = "it failed" if failed else "it runs" if runs else "no run"
+    return maker.awaited(period, due_us, None, runs, reason=reason, **shared)
+
+
+def _written_by(
+    dataset: str, provenance: Provenance, maker: Maker, before_us: int, due_us: int
+) -> Evaluation:
+    """Judge whether a dataset was written between two deadlines; late is before the next one."""
+    writes = [one for one in provenance.writes(dataset) if before_us < one.at_us]
+    came = min(writes, key=lambda one: one.at_us, default=None)
+    values = {"threshold": due_us / 1e6, "unit": "time"}
+    if came is None:
+        values["reason"] = "nothing was written"
+    else:
+        values["observed"] = came.at_us / 1e6
+    return maker.awaited(
+        format_time(due_us) or "",
+        due_us,
+        None if came is None else came.at_us,
+        [] if came is None else [came.run],
+        **values,
+    )
+
+
+def _by_run(runs: Sequence[RunFact]) -> list[list[list[RunFact]]]:
+    found: dict[str, list[list[RunFact]]] = {}
+    for tries in instances(runs):
+        found.setdefault(tries[0].run_id or str(tries[0].id), []).append(tries)
+    return list(found.values())
+
+
+def _success_us(mapped: list[list[RunFact]]) -> int | None:
+    """Return when the last of a task's instances in a DAG run succeeded, if all did."""
+    if not all(tries[-1].succeeded and tries[-1].ended_us is not None for tries in mapped):
+        return None
+    return max(tries[-1].ended_us or 0 for tries in mapped)
+
+
+def _paused_at(provenance: Provenance, dag: str, us: int) -> bool:
+    return any(a <= us and (b is None or us < b) for a, b in provenance.pauses(dag))
+
+
+def missing_run(
+    policy: Policy, promised: MissingRun, provenance: Provenance, maker: Maker, since_us: int
+) -> list[Evaluation]:
+    """Every run that is expected exists, soon after it was due."""
+    dag, grace_us = policy.target.dag or "", microseconds(promised.grace)
+    expected = provenance.expected(dag, since_us, maker.now_us)
+    if expected is None:
+        return [maker.nothing("nobody knows which runs are expected")]
+    runs = [
+        run
+        for run in provenance.runs(policy.target, since_us - DAY_US)
+        if run.run_type in (None, "scheduled", "asset_triggered")
+    ]
+    found = []
+    for one in expected:
+        if not policy.calendar.counts(local_day(one.due_us, policy.tz)):
+            continue
+        mine = [run for run in runs if _meets(run, one.due_us, one.logical_us)]
+        period, due_us = format_time(one.due_us) or "", one.due_us + grace_us
+        came_us = min((run.known_us for run in mine), default=None)
+        if came_us is None and _paused_at(provenance, dag, min(due_us, maker.now_us)):
+            found.append(
+                maker.make(State.SUSPENDED, period, due_us=due_us, reason="the DAG is paused")
+            )
+            continue
+        late_us = max((maker.now_us if came_us is None else came_us) - one.due_us, 0)
+        reason = "" if mine else f"no run {_text(late_us)} after it was due"
+        values = {"observed": late_us / 1e6, "threshold": grace_us / 1e6, "unit": "s"}
+        found.append(maker.awaited(period, due_us, came_us, mine, reason=reason, **values))
+    return found or [maker.nothing("no run is expected")]
+
+
+def _text(us: int) -> str:
+    return format_duration(timedelta(seconds=round(us / 1e6)))
+
+
+def _meets(run: RunFact, due_us: int, logical_us: int | None) -> bool:
+    if logical_us is not None and run.logical_us is not None:
+        return abs(run.logical_us - logical_us) < _NEAR_US
+    return run.run_after_us is not None and abs(run.run_after_us - due_us) < _NEAR_US

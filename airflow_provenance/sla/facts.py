@@ -1,0 +1,188 @@
+"""What the evaluator looks at: plain facts, and the view that gives them.
+
+`recorded` makes them from a store, tests write them down; `AsOf` hides what came later than the
+moment for which a promise is evaluated. Times are UTC microseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from airflow_provenance.domain.run import RunState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_provenance.sla.policy import Target
+
+
+class IoFact(msgspec.Struct, frozen=True, kw_only=True):
+    """A dataset that a run read or wrote, as far as was seen."""
+
+    dataset: str
+    partition: str | None = None
+    rows: int | None = None
+    size_bytes: int | None = None
+    columns: Mapping[str, str] | None = None
+    event_time_us: int | None = None
+
+
+class RunFact(msgspec.Struct, frozen=True, kw_only=True):
+    """A DAG run, a try of a task, or a run of another producer's job."""
+
+    id: int
+    job: str
+    state: RunState = RunState.RUNNING
+    run_id: str = ""
+    run_type: str | None = None  # None: of another producer; counts always
+    map_index: int = -1
+    try_number: int = 1
+    run_after_us: int | None = None
+    logical_us: int | None = None
+    interval_end_us: int | None = None
+    queued_us: int | None = None
+    started_us: int | None = None
+    ended_us: int | None = None
+    reads: tuple[IoFact, ...] = ()
+    writes: tuple[IoFact, ...] = ()
+    slots: int = 1
+    numbers: Mapping[str, float] = {}  # fields of its facets, as FACET.FIELD
+
+    @property
+    def due_us(self) -> int | None:
+        """When it could have begun: what its period goes by."""
+        for us in (self.run_after_us, self.interval_end_us, self.logical_us):
+            if us is not None:
+                return us
+        return self.queued_us if self.started_us is None else self.started_us
+
+    @property
+    def known_us(self) -> int:
+        """Since when it exists."""
+        times = [us for us in (self.queued_us, self.started_us, self.ended_us) if us is not None]
+        return min(times, default=self.run_after_us or 0)
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended without success."""
+        return self.state in _FAILED
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it ended well; a skipped run did what it had to."""
+        return self.state in _GOOD
+
+
+_FAILED = {RunState.FAIL, RunState.ABORT, RunState.UPSTREAM_FAILED}
+_GOOD = {RunState.COMPLETE, RunState.SKIPPED}
+
+
+class WriteFact(msgspec.Struct, frozen=True, kw_only=True):
+    """A good version of a dataset, and the run that wrote it."""
+
+    run: RunFact
+    io: IoFact
+    at_us: int
+    version_id: int = 0
+
+
+class AssertionFact(msgspec.Struct, frozen=True, kw_only=True):
+    """What a check said of a dataset, and when."""
+
+    run_id: int
+    at_us: int
+    name: str
+    success: bool
+    column: str | None = None
+    severity: str = "error"
+    partition: str | None = None
+
+
+class SourceFact(msgspec.Struct, frozen=True, kw_only=True):
+    """A version of a source that went into a version of a dataset."""
+
+    run_id: int | None
+    event_time_us: int
+
+
+class ExpectedRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that a DAG's schedule asks for."""
+
+    due_us: int
+    logical_us: int | None = None
+
+
+class Provenance(Protocol):
+    """What a promise is evaluated from."""
+
+    def runs(self, target: Target, since_us: int) -> Sequence[RunFact]:
+        """Return the runs of a DAG, task or job that were known since a time, the oldest first."""
+
+    def task_runs(self, dag: str, since_us: int) -> Sequence[RunFact]:
+        """Return the tries of all tasks of a DAG."""
+
+    def writes(self, dataset: str) -> Sequence[WriteFact]:
+        """Return the good versions of a dataset, the oldest first."""
+
+    def assertions(self, dataset: str) -> Sequence[AssertionFact]:
+        """Return what checks said of a dataset, the oldest first."""
+
+    def sources(self, write: WriteFact, source: str) -> Sequence[SourceFact]:
+        """Return the versions of a source that went into what was written."""
+
+    def expected(self, dag: str, since_us: int, until_us: int) -> Sequence[ExpectedRun] | None:
+        """Return the runs that a DAG's schedule asks for; None where nobody knows."""
+
+    def pauses(self, dag: str) -> Sequence[tuple[int, int | None]]:
+        """Return from when to when a DAG was paused; None: it still is."""
+
+
+class AsOf:
+    """A view without what came after a moment, so that any moment can be evaluated later."""
+
+    def __init__(self, provenance: Provenance, now_us: int) -> None:
+        self._provenance = provenance
+        self._now_us = now_us
+
+    def runs(self, target: Target, since_us: int) -> list[RunFact]:
+        """See `Provenance.runs`."""
+        return self._seen(self._provenance.runs(target, since_us))
+
+    def task_runs(self, dag: str, since_us: int) -> list[RunFact]:
+        """See `Provenance.task_runs`."""
+        return self._seen(self._provenance.task_runs(dag, since_us))
+
+    def writes(self, dataset: str) -> list[WriteFact]:
+        """See `Provenance.writes`."""
+        return [one for one in self._provenance.writes(dataset) if one.at_us <= self._now_us]
+
+    def assertions(self, dataset: str) -> list[AssertionFact]:
+        """See `Provenance.assertions`."""
+        return [one for one in self._provenance.assertions(dataset) if one.at_us <= self._now_us]
+
+    def sources(self, write: WriteFact, source: str) -> Sequence[SourceFact]:
+        """See `Provenance.sources`."""
+        return self._provenance.sources(write, source)
+
+    def expected(self, dag: str, since_us: int, until_us: int) -> Sequence[ExpectedRun] | None:
+        """See `Provenance.expected`."""
+        return self._provenance.expected(dag, since_us, min(until_us, self._now_us))
+
+    def pauses(self, dag: str) -> list[tuple[int, int | None]]:
+        """See `Provenance.pauses`."""
+        return [one for one in self._provenance.pauses(dag) if one[0] <= self._now_us]
+
+    def _seen(self, runs: Sequence[RunFact]) -> list[RunFact]:
+        return [self._clipped(run) for run in runs if run.known_us <= self._now_us]
+
+    def _clipped(self, run: RunFact) -> RunFact:
+        if run.started_us is not None and run.started_us > self._now_us:
+            run = msgspec.structs.replace(run, started_us=None)
+        if run.state.is_done and (run.ended_us or 0) > self._now_us:
+            run = msgspec.structs.replace(
+                run, state=RunState.RUNNING, ended_us=None, writes=(), numbers={}
+            )
+        return run

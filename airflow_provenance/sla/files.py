@@ -1,0 +1,218 @@
+"""Promises from YAML files, which can change without a change of a DAG.
+
+::
+
+    promises:
+      - id: orders-by-nine
+        target: {dag: orders, task: load}
+        objective: {kind: deadline, at: "09:00", zone: Europe/Berlin}
+        severity: page
+        notify: [data-oncall]
+
+What is wrong is told with file, line and reason. `PolicyFiles` reads the files again when they
+change; while one is wrong, the last set that was good stays.
+"""
+
+from __future__ import annotations
+
+import glob
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow_provenance.errors import PolicyError
+from airflow_provenance.sla.policy import MalformedPolicyError, Policy, from_plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import yaml
+
+_NUMBER = re.compile(r"[-+]?(\d+)(\.\d+)?([eE][-+]?\d+)?")
+_MAX_BYTES = 4 * 1024 * 1024
+_NULLS, _TRUE, _FALSE = {"", "~", "null"}, {"true", "True"}, {"false", "False"}
+
+
+class Problem(NamedTuple):
+    """What is wrong with a file, and where."""
+
+    file: str
+    line: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.reason}"
+
+
+class Declared(NamedTuple):
+    """A promise and where it was made."""
+
+    policy: Policy
+    where: str
+
+
+class _Node(NamedTuple):
+    """A value of a file, with the line of itself and of all in it."""
+
+    value: Any
+    lines: dict[tuple[str | int, ...], int]
+
+
+def read_files(paths: Iterable[Path]) -> tuple[list[Declared], list[Problem]]:
+    """Return the promises of files, and what is wrong with them."""
+    found: list[Declared] = []
+    problems: list[Problem] = []
+    for path in paths:
+        some, wrong = _read_file(path)
+        found += some
+        problems += wrong
+    first: dict[str, str] = {}
+    for one in found:
+        if one.policy.id in first:
+            file, _, line = one.where.rpartition(":")
+            reason = f"id {one.policy.id!r} is taken, by {first[one.policy.id]}"
+            problems.append(Problem(file, int(line), reason))
+        first.setdefault(one.policy.id, one.where)
+    return found, problems
+
+
+def _read_file(path: Path) -> tuple[list[Declared], list[Problem]]:
+    import yaml
+
+    name = str(path)
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            return [], [Problem(name, 1, f"the file is larger than {_MAX_BYTES} bytes")]
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        return [], [Problem(name, 1, f"it cannot be read: {error.strerror}")]
+    except UnicodeDecodeError:
+        return [], [Problem(name, 1, "it is not UTF-8")]
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        lines: dict[tuple[str | int, ...], int] = {}
+        value = None if root is None else _plain(root, (), lines)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        reason = f"it is no YAML: {error.problem or error.context}"
+        return [], [Problem(name, mark.line + 1 if mark else 1, reason)]
+    except (yaml.YAMLError, RecursionError) as error:
+        return [], [Problem(name, 1, f"it is no YAML: {str(error).splitlines()[0]}")]
+    except MalformedPolicyError as error:
+        return [], [Problem(name, int(error.path[0]), str(error))]
+    return _promises(name, _Node(value, lines))
+
+
+def _promises(name: str, node: _Node) -> tuple[list[Declared], list[Problem]]:
+    value = node.value
+    if not isinstance(value, dict) or not isinstance(value.get("promises"), list):
+        return [], [Problem(name, 1, "it has no list 'promises'")]
+    problems = [
+        Problem(name, node.lines[(key,)], f"unknown field {key!r}: only 'promises' is read")
+        for key in value
+        if key != "promises"
+    ]
+    found = []
+    for number, plain in enumerate(value["promises"]):
+        path = ("promises", number)
+        try:
+            policy = from_plain(plain)
+            policy.calendar.check()
+        except MalformedPolicyError as error:
+            problems.append(Problem(name, _line(node, (*path, *error.path)), str(error)))
+        except PolicyError as error:
+            problems.append(Problem(name, _line(node, (*path, "calendar")), str(error)))
+        else:
+            found.append(Declared(policy, f"{name}:{_line(node, path)}"))
+    return found, problems
+
+
+def _line(node: _Node, path: tuple[str | int, ...]) -> int:
+    """Return the line of a value, or of the nearest that is there around it."""
+    while path and path not in node.lines:
+        path = path[:-1]
+    return node.lines.get(path, 1)
+
+
+def _plain(
+    node: yaml.Node, path: tuple[str | int, ...], lines: dict[tuple[str | int, ...], int]
+) -> Any:
+    """Return a node as JSON would have it: YAML 1.1 takes 10:30 for a number and NO for false."""
+    import yaml
+
+    line = node.start_mark.line + 1
+    lines.setdefault(path, line)
+    if len(path) > _DEEPEST:
+        raise MalformedPolicyError("it is nested too deeply", (line,))
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(one, (*path, number), lines) for number, one in enumerate(node.value)]
+    if isinstance(node, yaml.MappingNode):
+        made: dict[str, Any] = {}
+        for key, value in node.value:
+            name = str(key.value)
+            if name in made:
+                raise MalformedPolicyError(f"{name!r} is there twice", (key.start_mark.line + 1,))
+            lines[*path, name] = key.start_mark.line + 1
+            made[name] = _plain(value, (*path, name), lines)
+        return made
+    return _scalar(str(node.value), is_plain=node.style is None)
+
+
+_DEEPEST = 20  # also ends aliases that name themselves
+
+
+def _scalar(text: str, *, is_plain: bool) -> Any:
+    if not is_plain:
+        return text
+    if text in _NULLS:
+        return None
+    if text in _TRUE or text in _FALSE:
+        return text in _TRUE
+    if (found := _NUMBER.fullmatch(text)) is None:
+        return text
+    return float(text) if found[2] or found[3] else int(text)
+
+
+def find_files(pattern: str) -> list[Path]:
+    """Return the files of a glob, or of several that commas separate, in order."""
+    patterns = [one.strip() for one in pattern.split(",") if one.strip()]
+    found = {
+        name
+        for one in patterns
+        for name in glob.glob(str(Path(one).expanduser()), recursive=True)  # noqa: PTH207 - absolute
+    }
+    return [Path(name) for name in sorted(found) if Path(name).is_file()]
+
+
+class PolicyFiles:
+    """The promises of files, read again when a file changes."""
+
+    def __init__(self, pattern: str) -> None:
+        self._pattern = pattern
+        self._seen: Sequence[tuple[str, int, int]] | None = None
+        self.active: list[Declared] = []
+        self.problems: list[Problem] = []
+
+    def reload(self) -> bool:
+        """Read the files if they changed; return whether other promises are active now.
+
+        Where anything is wrong the last good set stays, and ``problems`` says what it is.
+        """
+        paths = find_files(self._pattern)
+        seen = [(str(path), *_stamp(path)) for path in paths]
+        if seen == self._seen:
+            return False
+        self._seen = seen
+        found, self.problems = read_files(paths)
+        if self.problems or found == self.active:
+            return False
+        self.active = found
+        return True
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        stat = path.stat()
+    except OSError:
+        return 0, 0
+    return stat.st_mtime_ns, stat.st_size

@@ -1,0 +1,67 @@
+"""Facts that somebody wrote down: the twin of `recorded`, for tests, examples and simulations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from airflow_provenance.sla.facts import (
+    AssertionFact,
+    ExpectedRun,
+    RunFact,
+    SourceFact,
+    WriteFact,
+)
+
+if TYPE_CHECKING:
+    from airflow_provenance.sla.policy import Target
+
+
+class PlainProvenance(msgspec.Struct, kw_only=True):
+    """A `Provenance` of lists; runs are told apart by their job's name."""
+
+    dag_runs: list[RunFact] = []
+    tasks: list[RunFact] = []
+    written: list[WriteFact] = []
+    checked: dict[str, list[AssertionFact]] = {}
+    came_from: dict[int, list[SourceFact]] = {}
+    expectations: dict[str, list[ExpectedRun]] = {}
+    paused: dict[str, list[tuple[int, int | None]]] = {}
+
+    def runs(self, target: Target, since_us: int) -> list[RunFact]:
+        """See `Provenance.runs`."""
+        if target.task is not None:
+            found = [run for run in self.tasks if run.job == f"{target.dag}.{target.task}"]
+        else:
+            found = [run for run in self.dag_runs if run.job == (target.dag or target.job)]
+        return [run for run in found if (run.ended_us or run.known_us) >= since_us]
+
+    def task_runs(self, dag: str, since_us: int) -> list[RunFact]:
+        """See `Provenance.task_runs`."""
+        found = [run for run in self.tasks if run.job.startswith(f"{dag}.")]
+        return [run for run in found if (run.ended_us or run.known_us) >= since_us]
+
+    def writes(self, dataset: str) -> list[WriteFact]:
+        """See `Provenance.writes`."""
+        found = [one for one in self.written if one.io.dataset == dataset]
+        return sorted(found, key=lambda one: one.at_us)
+
+    def assertions(self, dataset: str) -> list[AssertionFact]:
+        """See `Provenance.assertions`."""
+        return self.checked.get(dataset, [])
+
+    def sources(self, write: WriteFact, source: str) -> list[SourceFact]:
+        """See `Provenance.sources`."""
+        return self.came_from.get(write.run.id, []) if source else []
+
+    def expected(self, dag: str, since_us: int, until_us: int) -> list[ExpectedRun] | None:
+        """See `Provenance.expected`."""
+        known = self.expectations.get(dag)
+        if known is None:
+            return None
+        return [one for one in known if since_us <= one.due_us <= until_us]
+
+    def pauses(self, dag: str) -> list[tuple[int, int | None]]:
+        """See `Provenance.pauses`."""
+        return self.paused.get(dag, [])
