@@ -1,4 +1,4 @@
-"""The wheel, installed far from the checkout: the demo works there, and Airflow knows the provider."""
+"""The wheel, installed far from the checkout: the demo works, and Airflow knows the provider."""
 
 from __future__ import annotations
 
