@@ -174,3 +174,22 @@ def test_every_setting_of_airflow_and_ours_exists(services: dict[str, Any]) -> N
     assert len(set_here) > 10
     assert {section for section, _ in set_here} >= {"core", "openlineage", SECTION}
     assert set_here - options == set()
+
+
+def test_the_constraints_that_the_image_is_built_with_are_the_locks_versions() -> None:
+    text = (compose.FOLDER / "Dockerfile").read_text()
+    (expressions,) = re.findall(
+        r"^RUN sed (.+) /opt/airflow/source/requirements\.lock >", text, re.MULTILINE
+    )
+    lock = compose.FOLDER.parent / "requirements.lock"
+    done = subprocess.run(
+        ["sh", "-c", f'sed {expressions} "$1"', "sh", lock],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    lines = done.stdout.splitlines()
+    assert all(re.fullmatch(r"[\w.-]+==[\w.+!]+( ; .+)?", line) for line in lines), lines[:5]
+    locked = re.findall(r"^[\w.-]+==", lock.read_text(), re.MULTILINE)
+    assert len(lines) == len(locked) > 100

@@ -1,4 +1,4 @@
-"""Run the benchmarks: ``python -m tests.benchmarks [--quick | --full] [--only NAME] [--json FILE]``."""
+"""Run the benchmarks: ``python -m tests.benchmarks [--quick | --full] [--only NAME]``."""
 
 from __future__ import annotations
 
