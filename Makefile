@@ -32,8 +32,8 @@ check: setup ## Lint, format, types, import layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: setup ## Run the benchmarks
-	@$(BIN)/python -m tests.benchmarks
+bench: setup ## Run the benchmarks; BENCH_ARGS="--quick", "--full", "--only trace", "--json FILE"
+	@$(BIN)/python -m tests.benchmarks $(BENCH_ARGS)
 
 lock: setup ## Pin pyproject.toml's dependencies anew; UPGRADE=1 takes newer versions
 	@$(COMPILE) --all-extras --group setup --group test --group check pyproject.toml \

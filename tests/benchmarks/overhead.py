@@ -51,12 +51,17 @@ overhead()
 """
 
 
-def run(server: str | None, *, tasks: int, pairs: int) -> dict[str, Any]:
+_MODES = ("fork", "thread")
+
+
+def run(
+    server: str | None, *, tasks: int, pairs: int, modes: Sequence[str] = _MODES
+) -> dict[str, Any]:
     """Return the times of hooks (with a server: Airflow's database is PostgreSQL) and of pairs."""
     found: dict[str, Any] = {"load_average": [round(one, 2) for one in os.getloadavg()]}
     if server is not None:
         found["hooks"] = _hooks(server, tasks)
-    found["pairs"] = _pairs(pairs)
+    found["pairs"] = _pairs(pairs, modes)
     return found
 
 
@@ -138,7 +143,7 @@ def _quantile(seconds: Sequence[float], percent: int) -> float:
 # ---- Pairs ---------------------------------------------------------------------------------------
 
 
-def _pairs(pairs: int) -> dict[str, Any]:
+def _pairs(pairs: int, modes: Sequence[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="provenance-bench-") as name:
         dags = Path(name) / "dags"
         dags.mkdir()
@@ -154,7 +159,7 @@ def _pairs(pairs: int) -> dict[str, Any]:
         _python(environment, "-m", "airflow", "db", "migrate")
         _python(environment, "-m", "airflow", "dags", "reserialize")
         found = {}
-        for number, mode in enumerate(("fork", "thread")):
+        for number, mode in enumerate(modes):
             environment["AIRFLOW__OPENLINEAGE__EXECUTE_IN_THREAD"] = str(mode == "thread")
             program = ("-m", "tests.benchmarks.overhead_pairs", str(pairs), str(2013 + 10 * number))
             found[mode] = _of_pairs(json.loads(_python(environment, *program).splitlines()[-1]))

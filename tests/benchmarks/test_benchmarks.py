@@ -81,13 +81,23 @@ def test_all_benchmarks_run(
         assert all(one["median"] > 0 for one in figures.values())
     hooks = result["overhead"]["hooks"]
     timed = {"on_task_instance_running", "success without inspection", "emit START"}
-    assert {hooks[name]["count"] for name in timed} == {4, 5}  # the DAG run has a START, too
+    assert {hooks[name]["count"] for name in timed} == {2, 3}  # the DAG run has a START, too
     assert hooks["emit COMPLETE"]["p99"] > 0
     for figures in result["overhead"]["pairs"].values():
         low, high = figures["interval"]
         assert figures["count"] == 2
         assert low <= figures["difference"] <= high
+    lines = result["overview"]
+    benchmarks = {"ingest", "trace", "hashing", "http", "beside", "hook", "task"}
+    assert {line["name"].partition(" ")[0].rstrip(",") for line in lines} == benchmarks
+    for line in lines:
+        assert line["figure"]
+        assert line["counts"]
+        assert len(line["load"]) == 2
+        assert line["took_s"] > 0
     printed = capsys.readouterr().out
+    assert "[1/5] ingest: events 4000" in printed
+    assert all(line["name"] in printed.partition("Overview")[2] for line in lines)
     assert "Ingest:" in printed
     assert "Trace:" in printed
     assert "Hashing:" in printed
