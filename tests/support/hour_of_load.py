@@ -81,6 +81,17 @@ def key_of(event: Json) -> tuple[str, str]:
     return event["run"]["runId"], event["eventType"]
 
 
+def distinct(received: Iterable[Json]) -> set[tuple[str, str]]:
+    """Return which events arrived, however often: ends go again by rule (`deliveries`)."""
+    return {key_of(one) for one in received}
+
+
+def repeated_starts(received: Iterable[Json]) -> int:
+    """Return how many STARTs came again: no rule sends one twice where runs come in order."""
+    starts = [key_of(one) for one in received if one["eventType"] == "START"]
+    return len(starts) - len(set(starts))
+
+
 def shown(events: Iterable[Json]) -> Json:
     """Return what a person sees in Marquez after these events."""
     marquez = Marquez()
