@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -84,3 +86,78 @@ def test_no_file_names_a_place_on_a_machine_or_a_package_registry() -> None:
     }
     assert files
     assert named == set()
+
+
+# ---- What is shipped -----------------------------------------------------------------------------
+
+
+def build(folder: Path) -> dict[str, Path]:
+    """Build an sdist, and the wheel from it; return each by how its name ends."""
+    command = ["build", "--quiet", "--no-build-isolation", "--out-dir", str(folder), str(ROOT)]
+    done = subprocess.run(
+        [sys.executable, "-m", "uv", *command], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return {path.suffix: path for path in folder.iterdir() if path.suffix in (".whl", ".gz")}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return build(tmp_path_factory.mktemp("built"))
+
+
+def in_wheel(built: dict[str, Path]) -> set[str]:
+    with zipfile.ZipFile(built[".whl"]) as wheel:
+        return set(wheel.namelist())
+
+
+def test_the_wheel_has_the_package_whole_its_examples_and_its_license(
+    built: dict[str, Path],
+) -> None:
+    package = Path(airflow_provenance.__file__).parent
+    shipped = {
+        f"airflow_provenance/{path.relative_to(package)}"
+        for path in package.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    examples = {
+        f"airflow_provenance/example_dags/{path.relative_to(ROOT / 'dags')}"
+        for path in (ROOT / "dags").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+    names = in_wheel(built)
+
+    assert examples
+    assert any(name.endswith("Facet.json") for name in shipped)
+    own = {name for name in names if ".dist-info/" not in name}
+    assert own == shipped | examples
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+
+
+def test_the_wheel_is_small(built: dict[str, Path]) -> None:
+    assert built[".whl"].stat().st_size < 1024 * 1024
+
+
+def test_the_sdist_has_what_make_test_needs(built: dict[str, Path]) -> None:
+    with tarfile.open(built[".gz"]) as sdist:
+        names = {name.partition("/")[2] for name in sdist.getnames()}
+
+    assert {"Makefile", "LICENSE", "pyproject.toml", "requirements.lock"} <= names
+    for folder in ("airflow_provenance", "dags", "scripts", "tests"):
+        wanted = {
+            str(path.relative_to(ROOT))
+            for path in (ROOT / folder).rglob("*")
+            if path.is_file() and "__pycache__" not in path.parts
+        }
+        assert wanted <= names
+
+
+def test_the_same_files_make_the_same_wheel_and_sdist(
+    built: dict[str, Path], tmp_path: Path
+) -> None:
+    again = build(tmp_path)
+
+    assert {end: path.read_bytes() for end, path in built.items()} == {
+        end: path.read_bytes() for end, path in again.items()
+    }
