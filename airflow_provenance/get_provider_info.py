@@ -6,6 +6,16 @@ from typing import Any
 
 from airflow_provenance.settings import OPTIONS, SECTION, Option
 
+# What the form of a connection shows, in the words of a feed.
+_BACKEND_FORM: dict[str, Any] = {
+    "hidden-fields": ["login", "schema", "extra"],
+    "relabeling": {"host": "URL", "password": "API key"},
+    "placeholders": {
+        "host": "https://marquez.example.com",
+        "password": "sent as a bearer token; Marquez needs none",
+    },
+}
+
 
 def get_provider_info() -> dict[str, Any]:
     """Return the provider's metadata, for the entry point ``apache_airflow_provider``.
@@ -21,6 +31,14 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "class-name": "airflow_provenance.decorators.dataset_check.dataset_check_task",
                 "name": "dataset_check",
+            }
+        ],
+        "connection-types": [
+            {
+                "connection-type": "provenance_backend",
+                "hook-class-name": "airflow_provenance.hooks.backend.ProvenanceBackendHook",
+                "hook-name": "Provenance backend (Marquez, DataHub, OpenLineage)",
+                "ui-field-behaviour": _BACKEND_FORM,
             }
         ],
         "config": {

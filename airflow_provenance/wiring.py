@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from airflow_provenance import settings
 from airflow_provenance.collect.drain import BATCH_BYTES, Drain
 from airflow_provenance.domain.clock import SystemClock
+from airflow_provenance.domain.feed import at_backend
 from airflow_provenance.errors import SettingsError
 from airflow_provenance.store.ingest import Limits
 from airflow_provenance.store.sql.engine import open_engine
@@ -125,6 +126,8 @@ def _open_feed(config: FeedConfig) -> Feed:
         from airflow_provenance.collect.feeds.file import FileFeed
 
         return FileFeed(Path(config.path).expanduser())
+    if config.conn_id:
+        config = _at_connection(config)
     # Commands that deliver nothing need no HTTP client, which takes long to import.
     from airflow_provenance.collect.feeds.http import HttpFeed
 
@@ -134,6 +137,16 @@ def _open_feed(config: FeedConfig) -> Feed:
         timeout_seconds=config.timeout_seconds,
         ca_file=config.ca_file,
     )
+
+
+def _at_connection(config: FeedConfig) -> FeedConfig:
+    from airflow_provenance.hooks.backend import read_backend
+
+    backend = read_backend(config.conn_id)
+    try:
+        return at_backend(config, backend.url, backend.api_key)
+    except ValueError as error:
+        raise SettingsError(f"connection {config.conn_id}: {error}") from error
 
 
 def open_forwarder(store: Store) -> Forwarder:

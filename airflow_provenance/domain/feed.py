@@ -22,7 +22,9 @@ _HTTP = {
 _COMMON = {"type", "enabled", "max_backlog"}
 _MEMBERS = {
     **dict.fromkeys(
-        _HTTP, {"url", "endpoint", "api_key", "headers", "timeout_seconds", "ca_file"} | _COMMON
+        _HTTP,
+        {"url", "endpoint", "api_key", "headers", "timeout_seconds", "ca_file", "conn_id"}
+        | _COMMON,
     ),
     "file": {"path"} | _COMMON,
     "console": _COMMON,
@@ -39,6 +41,7 @@ class FeedConfig(msgspec.Struct, frozen=True):
     timeout_seconds: float = 10.0
     ca_file: str | None = None
     path: str = ""
+    conn_id: str = ""  # the url is its path alone, until `at_backend` puts in what Airflow knows
     enabled: bool = True
     max_backlog: int = MAX_BACKLOG
 
@@ -95,6 +98,10 @@ def _mistakes(name: str, members: Any) -> list[str]:
 def _http_mistakes(members: dict[str, Any]) -> list[str]:
     found = []
     problem = _url_problem(members.get("url"))
+    if "conn_id" in members:
+        problem = None if _is_text(members["conn_id"]) else "conn_id must name a connection"
+        if members.keys() & {"url", "api_key"}:
+            problem = "conn_id stands for url and api_key: give one or the other"
     if problem:
         found.append(problem)
     headers = members.get("headers", {})
@@ -157,9 +164,25 @@ def _feed(name: str, members: dict[str, Any]) -> FeedConfig:
     return FeedConfig(
         name,
         kind,
-        url=f"{members['url'].rstrip('/')}/{endpoint}",
+        url=f"{members.get('url', '').rstrip('/')}/{endpoint}",
         headers=headers,
         timeout_seconds=float(members.get("timeout_seconds", 10.0)),
         ca_file=members.get("ca_file"),
+        conn_id=members.get("conn_id", ""),
         **common,
     )
+
+
+def at_backend(feed: FeedConfig, url: str, api_key: str | None) -> FeedConfig:
+    """Return a feed with what its connection says put in.
+
+    Raises:
+        ValueError: with one line, if that cannot be used.
+    """
+    found: dict[str, Any] = {"url": url, **({} if api_key is None else {"api_key": api_key})}
+    if mistakes := _http_mistakes(found):
+        raise ValueError("; ".join(mistakes))
+    headers = dict(feed.headers)
+    if api_key is not None:
+        headers["Authorization"] = f"Bearer {api_key}"
+    return msgspec.structs.replace(feed, url=f"{url.rstrip('/')}{feed.url}", headers=headers)

@@ -6,10 +6,11 @@ import argparse
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.benchmarks import hashing, ingest, over_http, overhead, trace
+from tests.benchmarks import hashing, ingest, over_http, overhead, overview, trace
 from tests.benchmarks.rounds import machine, postgres_server, server_settings
 
 if TYPE_CHECKING:
@@ -53,12 +54,17 @@ def run(names: Sequence[str], sizes: dict[str, dict[str, Any]]) -> dict[str, Any
         else:
             result["machine"]["postgres"] = server_settings(server)
         _say("\n".join(f"{name}: {value}" for name, value in result["machine"].items()))
-        for name in names:
-            module = _BENCHMARKS[name]
-            result[name] = module.run(server, **sizes[name])
-            _say(f"\n{module.text(result[name])}")
+        for number, name in enumerate(names, 1):
+            asked = ", ".join(f"{count:,} {of}" for of, count in sizes[name].items())
+            _say(f"\n[{number}/{len(names)}] {name}: {asked} ...")
+            module, began, before = _BENCHMARKS[name], time.monotonic(), os.getloadavg()[0]
+            found = module.run(server, **sizes[name])
+            load = [round(one, 2) for one in (before, os.getloadavg()[0])]
+            result[name] = {**found, "load": load, "took_s": round(time.monotonic() - began, 1)}
+            _say(f"{module.text(result[name])}\ntook {result[name]['took_s']} s, load {load}")
     result["machine"]["load_average_after"] = [round(one, 2) for one in os.getloadavg()]
-    _say(f"\nload average after: {result['machine']['load_average_after']}")
+    result["overview"] = overview.rows(result)
+    _say(f"\n{overview.text(result['overview'])}")
     return result
 
 

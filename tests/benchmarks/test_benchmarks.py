@@ -87,7 +87,17 @@ def test_all_benchmarks_run(
         low, high = figures["interval"]
         assert figures["count"] == 2
         assert low <= figures["difference"] <= high
+    lines = result["overview"]
+    benchmarks = {"ingest", "trace", "hashing", "http", "beside", "hook", "task"}
+    assert {line["name"].partition(" ")[0].rstrip(",") for line in lines} == benchmarks
+    for line in lines:
+        assert line["figure"]
+        assert line["counts"]
+        assert len(line["load"]) == 2
+        assert line["took_s"] > 0
     printed = capsys.readouterr().out
+    assert "[1/5] ingest: 4,000 events" in printed
+    assert all(line["name"] in printed.partition("Overview")[2] for line in lines)
     assert "Ingest:" in printed
     assert "Trace:" in printed
     assert "Hashing:" in printed

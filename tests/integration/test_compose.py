@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+import psycopg.sql
 import pytest
 from sqlalchemy import make_url
 
@@ -43,6 +44,7 @@ class Stack:
         self.port, health = postgres.free_port(), postgres.free_port()
         self.secrets = self._make_secrets()
         self._url = make_url(server)
+        self._make_administrator()
         # As they stand in the file: what is not there any more fails in the process that needs it.
         self._instead = {
             "postgres:5432": f"{self._url.host}:{self._url.port}",
@@ -63,6 +65,22 @@ class Stack:
         path = self.home / ".env"
         subprocess.run([sys.executable, compose.FOLDER / "make_env.py", path], check=True)
         return dict(line.split("=", 1) for line in path.read_text().splitlines())
+
+    def _make_administrator(self) -> None:
+        """Make the user postgres, as its image does; who is there may have the name of a role."""
+        server = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
+        password = psycopg.sql.Literal(self.secrets["POSTGRES_PASSWORD"])
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(
+                psycopg.sql.SQL("CREATE ROLE postgres SUPERUSER LOGIN PASSWORD {}").format(password)
+            )
+        administrator = make_url(server).set(
+            username="postgres", password=self.secrets["POSTGRES_PASSWORD"]
+        )
+        place = administrator.render_as_string(hide_password=False)
+        with psycopg.connect(place, autocommit=True) as connection:
+            name = psycopg.sql.Identifier(str(self._url.username))
+            connection.execute(psycopg.sql.SQL("ALTER ROLE {} RENAME TO first").format(name))
 
     def _make_image(self) -> None:
         """Lay out what the Dockerfile does."""
@@ -90,10 +108,8 @@ class Stack:
             if not key.startswith(("AIRFLOW_", "OPENLINEAGE_", "PG"))
         }
         given = dict(self.services[name].get("environment", {}))
-        if "PGHOST" in given:  # the administrator of this server
-            url = self._url
-            given |= {"PGHOST": str(url.host), "PGPORT": str(url.port), "PGUSER": str(url.username)}
-            given |= {"PGPASSWORD": str(url.password or "")}
+        if "PGHOST" in given:
+            given |= {"PGHOST": str(self._url.host), "PGPORT": str(self._url.port)}
         return {
             **clean,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{clean['PATH']}",
@@ -242,7 +258,8 @@ def test_the_health_checks_of_others_tell_up_from_down(stack: Stack) -> None:
 
 
 def test_each_database_is_its_owners_alone(stack: Stack) -> None:
-    stack.run("prepare", stack.services["prepare"]["command"])  # a second time changes nothing
+    again = stack.run("prepare", stack.services["prepare"]["command"])
+    assert again.returncode == 0, again.stderr
     admin = stack.environment("prepare")
     for owner in ("airflow", "marquez", "provenance", "warehouse"):
         password = stack.secrets[f"{owner.upper()}_DB_PASSWORD"]
@@ -271,7 +288,7 @@ def test_the_story_ran_and_our_http_in_airflow_tells_of_it(stack: Stack) -> None
     token = stack.log_in(stack.secrets["AIRFLOW_ADMIN_PASSWORD"])
     deadline = time.monotonic() + 60
     while True:
-        runs = stack.ask("/provenance/api/v1/runs?limit=100", token)["items"]
+        runs = stack.ask("/provenance/api/v1/runs?limit=100", token)["runs"]
         names = {run["job"]["name"] for run in runs if run["state"] == "COMPLETE"}
         if {"flights_month", "flights_month.ingest"} <= names:
             break
