@@ -3,8 +3,8 @@
 The gaps in the data are real: four destinations are missing from ``airports.csv``, many tail
 numbers from ``planes.csv``, and in some months ``weather.csv`` lacks hours in which flights left.
 
-    airflow dags test flights_month 2013-01-01
-    airflow dags test flights_month -c '{"month": "2013-07"}'
+- ``airflow dags test flights_month 2013-01-01``
+- ``airflow dags test flights_month -c '{"month": "2013-07"}'``
 """
 
 from __future__ import annotations
@@ -293,6 +293,7 @@ def load(month: str) -> int:
     params={"month": MONTH_PARAM},
     user_defined_macros={"warehouse": warehouse},
     tags=["flights", "example"],
+    description="Checks and enriches one month of flights, and loads the warehouse",
     doc_md=__doc__,
 )
 def flights_month() -> None:
