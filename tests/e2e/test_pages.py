@@ -35,10 +35,17 @@ API = "/provenance/api/v1"
 PASSWORDS = {name: secrets.token_urlsafe() for name in ("admin", "viewer")}
 SECRET = "key-that-nobody-sees"  # noqa: S105 - which is why it is here
 PATIENCE_MS = 60_000  # the first load of each page, on a busy machine
-RUN_MS = 180_000
 # A request that any page may send: no header of it has a browser ask first whether it may.
 SEND = """([url, body]) => fetch(url, {
     method: "POST", mode: "no-cors", credentials: "include", body}).then(() => null)"""
+ENDED = """async ([url, name]) => {
+    for (let tries = 180; tries; tries--) {
+        const {runs} = await (await fetch(url)).json();
+        const run = runs.find(run => run.job.name === name && run.ended_at);
+        if (run) return run;
+        await new Promise(passed => setTimeout(passed, 1000));
+    }
+}"""
 READ = """url => fetch(url, {credentials: "include"}).then(a => a.text(), error => `${error}`)"""
 
 
@@ -195,6 +202,8 @@ def test_a_backend_is_connected_by_the_form_of_its_own(site: Site) -> None:
     page.screenshot(path=site.pictures / "connection_form.png")
     form.get_by_role("button", name="Save").click()
 
+    expect(form).to_be_hidden()
+    page.reload()
     expect(page.get_by_role("row").filter(has_text="marquez_of_flights")).to_contain_text(
         "provenance_backend"
     )
@@ -239,17 +248,15 @@ def test_a_run_started_in_the_page_is_in_our_lists(site: Site) -> None:
     form.get_by_role("button", name="Trigger").click()
     expect(form).to_be_hidden()
 
-    page.wait_for_function(
-        """async url => {
-            const {runs} = await (await fetch(url)).json();
-            return runs.some(run => run.job.name === "flights_month.ingest"
-                && run.state === "COMPLETE")
-        }""",
-        arg=f"{API}/runs?dag_id=flights_month",
-        timeout=RUN_MS,
-        polling=1000,
-    )
-    site.keep(page, "run")
+    page.wait_for_url("**/runs/manual__*")
+    run = page.evaluate(ENDED, [f"{API}/runs?dag_id=flights_month", "flights_month.ingest"])
+    page.screenshot(path=site.pictures / "run.png")
+    assert run, "the task did not end, or nobody was told"
+    assert run["state"] == "COMPLETE"
+    assert page.url.endswith(f"/runs/{run['airflow_run_id']}")
+    page.goto(f"{site.url}/dags/flights_month/runs/{run['airflow_run_id']}/tasks/ingest")
+    expect(page.get_by_text("Success").first).to_be_visible()
+    site.keep(page, "task")
 
 
 def test_our_document_says_where_our_lists_are_and_they_answer(site: Site) -> None:
