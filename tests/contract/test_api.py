@@ -330,6 +330,7 @@ def test_the_openapi_document_is_for_those_who_are_known(client: TestClient) -> 
     paths = set(document["paths"])
     assert {"/api/v1/lineage", "/api/v1/lineage/batch", "/api/v1/runs/{run}"} <= paths
     openapi_spec_validator.validate(document)
+    assert document["servers"] == [{"url": "/"}]
     operations = [one for methods in document["paths"].values() for one in methods.values()]
     assert all(one["security"] for one in operations)
 

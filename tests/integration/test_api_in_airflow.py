@@ -157,7 +157,8 @@ def test_the_path_goes_on_through_placeholders(answers: dict[str, tuple[int, dic
     assert status == 200
     assert sorted(one["kind"] for one in graph["hidden"]) == ["run", "version"]
     assert "secret" not in json.dumps(graph)
-    assert answers["document"][0] == 200
+    status, document = answers["document"]
+    assert (status, document["servers"]) == (200, [{"url": "/provenance"}])
 
 
 def test_with_a_cookie_only_this_site_may_change_anything(

@@ -1,0 +1,1 @@
+"""A person's way: a real browser at a real Airflow."""
