@@ -4,8 +4,8 @@ Nothing here knows what any data means. Each rule is one observation about a dat
 which checked, or the run which wrote what was checked, had read:
 
 =============  ====  ===============================================================================
-``compared``    100  the check names it as what values are compared with; or so does a failed check of
-                     the same column of what the data was made from
+``compared``    100  the check names it as what values are compared with; or so does a failed check
+                     of the same column of what the data was made from
 ``changed``      60  its content is another than when the same check passed last
 ``failed``       50  a check of it failed, too, of the same column or of all of it
 ``lineage``      40  the column that was checked comes from it, as column lineage says
@@ -202,7 +202,7 @@ def _compared_earlier(ref: DatasetRef, failures: list[Failure]) -> str | None:
                 if other == ref:
                     whose = check.dataset.name.rstrip("/").rpartition("/")[2]
                     of = f" (column {column})" if column else ""
-                    return f"{check.title} of {whose}, behind it, failed: it looks up in this{of}"
+                    return f"the failed {check.title} of {whose} looks here{of}"
     return None
 
 

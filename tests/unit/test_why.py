@@ -126,7 +126,7 @@ def test_what_a_failed_check_behind_it_compares_the_column_with_goes_first(shop:
     assert first.dataset.name == "people"
     assert [one.rule for one in first.evidence] == ["compared", "source", "read"]
     assert first.evidence[0].text == (
-        "foreign_key of column who of orders, behind it, failed: it looks up in this (column id)"
+        "the failed foreign_key of column who of orders looks here (column id)"
     )
     # Nobody compared who with colours; and the check of hue says nothing about who.
     assert (second.dataset.name, third.dataset.name) == ("orders", "colours")
@@ -294,6 +294,21 @@ def test_the_answer_as_json_holds_every_rule_with_its_words(shop: Shop) -> None:
     assert {one["rule"] for one in candidate["evidence"]} <= WEIGHTS.keys()
     nodes = {one["id"] for one in (*answer["graph"]["runs"], *answer["graph"]["versions"])}
     assert {*candidate["path"], *candidate["versions"], *answer["roots"]} <= nodes
+
+
+def test_runs_of_another_producer_are_not_folded_by_their_names() -> None:
+    from airflow_provenance.lineage.fold import fold
+    from airflow_provenance.lineage.trace import trace
+
+    shop = Shop()
+    shop.run("load", [data("a")], [data("t")])
+    shop.run("load.query.1", [data("t")], [data("u")])
+    answer = trace(shop.store, "dataset:shop/u", "upstream")
+
+    # Of another producer's runs nobody says that one is within the other.
+    folded = fold(shop.store, answer)
+    assert (folded.members, folded.trace.runs) == ({}, answer.runs)
+    assert len(overview(shop.store, 0).jobs) == 2
 
 
 def test_an_end_is_what_nothing_else_was_made_from_though_it_was_checked(shop: Shop) -> None:
