@@ -135,6 +135,7 @@ def ingest(month: str) -> int:
         NotNull("tailnum", severity="warn"),
         NotNull("arr_delay", severity="warn"),
         ForeignKey("tailnum", to=raw_file("planes.csv"), severity="warn"),
+        ForeignKey("dest", to=raw_file("airports.csv"), to_column="faa", severity="warn"),
     ],
     null_values=[MISSING],
 )

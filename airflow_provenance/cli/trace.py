@@ -20,6 +20,7 @@ from airflow_provenance.cli.output import (
 from airflow_provenance.domain.clock import format_time
 from airflow_provenance.domain.linking import LinkRule
 from airflow_provenance.lineage.answers import trace_json
+from airflow_provenance.lineage.fold import fold
 from airflow_provenance.lineage.picture import draw
 from airflow_provenance.lineage.trace import Trace, trace
 
@@ -55,11 +56,12 @@ def _run(options: argparse.Namespace) -> int:
     store = wiring.open_store(options.store)
     try:
         answer = trace(store, options.subject, options.direction, options.depth)
+        folded = None if options.svg is None else fold(store, answer)
     finally:
         store.close()
-    if options.svg is not None:
+    if folded is not None:
         title = f"{options.direction.capitalize()} of {shortened(options.subject)}"
-        options.svg.write_text(draw(answer, title), encoding="utf-8")
+        options.svg.write_text(draw(folded, title), encoding="utf-8")
         tell(f"Drawn into {options.svg}")
     if options.json:
         say_json(trace_json(answer))

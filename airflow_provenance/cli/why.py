@@ -109,7 +109,8 @@ def _candidate_lines(
     versions = ", ".join(f"v{one}" for one in candidate.versions[:3])
     count = f", {candidate.rows:,} rows" if candidate.rows is not None else ""
     name = shown_name(candidate.dataset, short=short)
-    yield f"  {number}. look at {name}  ({versions}{count})  {candidate.score} points: {rules}"
+    score = f"{candidate.score} points" + (f": {rules}" if number > 1 else "")
+    yield f"  {number}. look at {name}  ({versions}{count})  {score}"
     if number == 1:
         for told in candidate.evidence:
             yield f"       {told.rule:<10} {told.text}"

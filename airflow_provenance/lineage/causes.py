@@ -4,9 +4,10 @@ Nothing here knows what any data means. Each rule is one observation about a dat
 which checked, or the run which wrote what was checked, had read:
 
 =============  ====  ===============================================================================
-``compared``    100  the check names it as what values are compared with
+``compared``    100  the check names it as what values are compared with; or so does a failed check
+                     of the same column of what the data was made from
 ``changed``      60  its content is another than when the same check passed last
-``failed``       50  a check of it failed, too
+``failed``       50  a check of it failed, too, of the same column or of all of it
 ``lineage``      40  the column that was checked comes from it, as column lineage says
 ``named``        30  the check's name has a word of its name
 ``column``       20  it has a column of that name
@@ -89,35 +90,50 @@ class Failure(msgspec.Struct):
     Attributes:
         version: what was checked.
         reads: what the runs that wrote and checked it had read, by version id.
+        earlier: checks that failed of what it was made from, with what was read for each.
         before: contents of those datasets when the same check passed last; None: it never did.
     """
 
     outcome: CheckOutcome
     version: int
     reads: dict[int, VersionView]
+    earlier: list[tuple[CheckOutcome, dict[int, VersionView]]] = []
     before: dict[DatasetRef, set[str | None]] | None = None
+
+    @property
+    def speaking(self) -> list[tuple[CheckOutcome, dict[int, VersionView]]]:
+        """Those of them that are about the same: the same column, or the whole of what they are of.
+
+        A check of all columns is spoken for by any.
+        """
+        column = self.outcome.column
+        return [one for one in self.earlier if column is None or one[0].column in (None, column)]
 
 
 def find_candidates(
     failures: list[Failure],
     docs: Mapping[int, RunDoc],
-    failed_datasets: Mapping[DatasetRef, str],
 ) -> list[Candidate]:
     """Return the candidates of failures of one check, the likeliest first.
 
     Args:
         failures: of the same check by runs of the same job.
         docs: of the runs that checked or wrote, by run id.
-        failed_datasets: the title of a check that failed, of each dataset that failed one.
     """
     reads: dict[DatasetRef, dict[int, VersionView]] = defaultdict(dict)
     seen_in: dict[DatasetRef, int] = defaultdict(int)
     for failure in failures:
-        for ref in {one.dataset for one in failure.reads.values()}:
+        looked_at = dict(failure.reads)
+        compared = [ref for ref, _ in failure.outcome.compared_with]
+        for check, beside in failure.speaking:
+            others = {ref for ref, _ in check.compared_with}
+            compared.extend(others)
+            looked_at |= {key: one for key, one in beside.items() if one.dataset in others}
+        for ref in {one.dataset for one in looked_at.values()}:
             seen_in[ref] += 1
-        for number, version in failure.reads.items():
+        for number, version in looked_at.items():
             reads[version.dataset][number] = version
-        for ref, _ in failure.outcome.compared_with:
+        for ref in compared:
             reads.setdefault(ref, {})
     ios = list(_ios(docs.values()))
     found = [
@@ -127,7 +143,7 @@ def find_candidates(
             [
                 Evidence(rule, text)
                 for rule in WEIGHTS
-                if (text := _say(rule, ref, versions, failures, ios, failed_datasets)) is not None
+                if (text := _say(rule, ref, versions, failures, ios)) is not None
             ],
             max(seen_in[ref], 1),
         )
@@ -147,16 +163,14 @@ def _say(
     versions: Mapping[int, VersionView],
     failures: list[Failure],
     ios: list[Io],
-    failed_datasets: Mapping[DatasetRef, str],
 ) -> str | None:
     """Return what a rule has to say of a dataset, None if nothing."""
     if rule == "compared":
-        return _compared(ref, failures)
+        return _compared(ref, failures) or _compared_earlier(ref, failures)
     if rule == "changed":
         return _changed(ref, failures)
     if rule == "failed":
-        title = failed_datasets.get(ref)
-        return None if title is None else f"its own check failed: {title}"
+        return _failed(ref, failures)
     if rule in ("lineage", "column"):
         return _columns(rule, ref, failures[0].outcome, ios)
     if rule == "named":
@@ -179,6 +193,27 @@ def _compared(ref: DatasetRef, failures: list[Failure]) -> str | None:
         return None
     column = next((one for one in columns if one), None)
     return f"the check looks its values up in it{f' (column {column})' if column else ''}"
+
+
+def _compared_earlier(ref: DatasetRef, failures: list[Failure]) -> str | None:
+    for failure in reversed(failures):
+        for check, _ in failure.speaking:
+            for other, column in check.compared_with:
+                if other == ref:
+                    whose = check.dataset.name.rstrip("/").rpartition("/")[2]
+                    of = f" (column {column})" if column else ""
+                    return f"the failed {check.title} of {whose} looks here{of}"
+    return None
+
+
+def _failed(ref: DatasetRef, failures: list[Failure]) -> str | None:
+    own = (
+        check
+        for failure in failures
+        for check in (failure.outcome, *(one for one, _ in failure.speaking))
+    )
+    title = next((check.title for check in own if check.dataset == ref), None)
+    return None if title is None else f"its own check failed: {title}"
 
 
 def _changed(ref: DatasetRef, failures: list[Failure]) -> str | None:

@@ -10,6 +10,7 @@ import msgspec
 
 from airflow_provenance.domain.identity import DagRunKey, TaskRunKey
 from airflow_provenance.domain.run import RunState
+from airflow_provenance.lineage.fold import parent_tasks
 from airflow_provenance.store.base import RunQuery, RunView, VersionView
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ class Overview(msgspec.Struct):
 
     Attributes:
         dag_runs: by DAG.
-        jobs: of tasks and of other producers' runs, in the order of their first start.
+        jobs: of tasks and of other producers' runs, in the order of their first start; what ran
+            within a task, as its SQL statements, is part of it.
         written: the versions that these runs wrote.
         ends: those of them that nothing else was made from.
     """
@@ -65,7 +67,10 @@ def overview(store: ProvenanceReader, since_us: int) -> Overview:
     runs = store.runs(RunQuery(since_us=since_us, limit=_MOST_RUNS))[::-1]
     dag_runs: dict[str, Counter[RunState]] = defaultdict(Counter)
     jobs: dict[tuple[str, str], JobLine] = {}
+    within = parent_tasks(store, runs)
     for run in runs:
+        if run.id in within:
+            continue
         if isinstance(run.key, DagRunKey):
             dag_runs[run.key.dag_id][run.state] += 1
             continue

@@ -1,4 +1,4 @@
-"""A trace as an SVG drawing: runs and dataset versions, from left to right along the data.
+"""A trace as an SVG drawing: runs and dataset versions, layer by layer along the data.
 
 Nothing is loaded from elsewhere and nothing runs in it. States differ by colour and by sign. The
 same trace gives the same bytes.
@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import html
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from airflow_provenance.domain.identity import TaskRunKey
 from airflow_provenance.domain.run import RunState, VersionStatus
-from airflow_provenance.lineage.layers import Slot, lay_out, place
+from airflow_provenance.lineage.fold import Folded
+from airflow_provenance.lineage.layers import Layout, Slot, lay_out, place as place_slots
+from airflow_provenance.store.base import RunView, VersionView
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from airflow_provenance.lineage.trace import Trace
+
+Members = dict[int, list[RunView | VersionView]]
 
 MOST_NODES: Final = 40
 _WIDTH, _HEIGHT, _NOTE_HEIGHT = 240, 46, 16
 _COLUMN_GAP, _GAP, _MARGIN, _HEADER, _LEGEND = 44, 14, 20, 44, 46
-_BEND_HEIGHT = 8
+_BEND, _ROW_GAP, _LEAST_WIDTH = 8, 26, 780
 # So many letters of 12 px fit a box, whatever sans-serif font there is.
 _MOST_LETTERS, _MOST_DETAIL = 28, 38
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -63,7 +67,7 @@ _LEGEND_ITEMS: Final = (
 
 
 def draw(
-    answer: Trace,
+    answer: Trace | Folded,
     title: str,
     *,
     notes: Mapping[int, str] | None = None,
@@ -73,38 +77,78 @@ def draw(
     """Return a trace as an SVG document.
 
     Args:
-        answer: what is drawn.
+        answer: what is drawn; of one that is folded, notes and way are by the whole one's nodes.
         title: over it.
         notes: a line for a node that needs attention.
         way: nodes whose edges between each other are drawn strong.
         most: nodes beyond this are left out, those farthest from the subject first; the drawing
             says how many.
     """
+    members: Members = {}
+    if isinstance(answer, Folded):
+        place, members, answer = answer.place, answer.members, answer.trace
+        notes = {place.get(node, node): text for node, text in (notes or {}).items()}
+        way = [place.get(node, node) for node in way]
     shown = _nearest(answer, {*way}, most)
     layout = lay_out(shown, [(edge.src, edge.dst) for edge in answer.edges])
     notes = {node: text for node, text in (notes or {}).items() if node in shown}
+    plan = _plan(layout, notes)
+    strong = {*way}
+    parts = [
+        _edge([plan.at[slot] for slot in slots], plan.is_down, a in strong and b in strong)
+        for (a, b), slots in sorted(layout.ways.items())
+    ]
+    for node in shown:
+        along, across, _ = plan.at[node]
+        words, note = _words(answer, node, members.get(node, [])), notes.get(node)
+        tall = _HEIGHT + (_NOTE_HEIGHT if note is not None else 0)
+        corner = (across - _WIDTH / 2, along) if plan.is_down else (along, across - tall / 2)
+        parts.append(_box(words, corner, tall, note))
+    width, height = max(plan.width, _LEAST_WIDTH), plan.height
+    hidden = len(answer.runs) + len(answer.versions) - len(shown)
+    said = f"{_said(answer, members, hidden)} Along the data: {plan.direction}."
+    return _document(title, said, parts, width, height)
+
+
+class _Plan(NamedTuple):
+    """Where slots are: along the data their start, across it their middle, along it their size."""
+
+    is_down: bool
+    at: dict[Slot, tuple[float, float, float]]
+    width: float
+    height: float
+
+    @property
+    def direction(self) -> str:
+        return "from top to bottom" if self.is_down else "from left to right"
+
+
+def _plan(layout: Layout, noted: Collection[int]) -> _Plan:
+    """Place slots in layers from left to right, or from top to bottom where that is narrower."""
+    most = max(map(len, layout.columns), default=0)
+    is_down = len(layout.columns) > most
     heights: dict[Slot, float] = {
-        slot: _BEND_HEIGHT
-        if isinstance(slot, tuple)
-        else _HEIGHT + (_NOTE_HEIGHT if slot in notes else 0)
+        slot: _HEIGHT + (_NOTE_HEIGHT if slot in noted else 0)
         for column in layout.columns
         for slot in column
     }
-    middle, height = place(layout, heights, _GAP)
-    left = {
-        slot: _MARGIN + number * (_WIDTH + _COLUMN_GAP)
-        for number, column in enumerate(layout.columns)
-        for slot in column
+    layer = _HEIGHT + _NOTE_HEIGHT if is_down else _WIDTH
+    widths: dict[Slot, float] = {
+        slot: _BEND if isinstance(slot, tuple) else _WIDTH if is_down else height
+        for slot, height in heights.items()
     }
-    at = {slot: (left[slot], _HEADER + _MARGIN + middle[slot]) for slot in middle}
-    strong = {*way}
-    parts = [
-        _edge([at[slot] for slot in slots], is_strong=a in strong and b in strong)
-        for (a, b), slots in sorted(layout.ways.items())
-    ]
-    parts += [_node(answer, node, at[node], heights[node], notes.get(node)) for node in shown]
-    width = max(len(layout.columns) * (_WIDTH + _COLUMN_GAP) - _COLUMN_GAP + 2 * _MARGIN, 760)
-    return _document(answer, title, parts, width, height, len(shown))
+    middle, across = place_slots(layout, widths, _GAP)
+    gap = _ROW_GAP if is_down else _COLUMN_GAP
+    top, side = _HEADER + _MARGIN, _MARGIN
+    at: dict[Slot, tuple[float, float, float]] = {}
+    for number, column in enumerate(layout.columns):
+        for slot in column:
+            start = number * (layer + gap) + (top if is_down else side)
+            size = heights[slot] if is_down and not isinstance(slot, tuple) else layer
+            at[slot] = (start, middle[slot] + (side if is_down else top), size)
+    along = len(layout.columns) * (layer + gap) - gap
+    width, height = (across, along) if is_down else (along, across)
+    return _Plan(is_down, at, width + 2 * _MARGIN, height)
 
 
 def _nearest(answer: Trace, wanted: set[int], most: int) -> list[int]:
@@ -124,49 +168,78 @@ def _nearest(answer: Trace, wanted: set[int], most: int) -> list[int]:
     return sorted([*first, *rest][:most])
 
 
-def _node(
-    answer: Trace, node: int, at: tuple[float, float], height: float, note: str | None
-) -> str:
+class _Words(NamedTuple):
+    """What a box says: its sign and colour, its name and a line on it, and all in a tip."""
+
+    sign: str
+    colour: str
+    name: str
+    detail: str
+    tip: str
+    radius: int
+
+
+def _words(answer: Trace, node: int, members: Sequence[RunView | VersionView]) -> _Words:
     run = answer.runs.get(node)
+    tip = "\n".join(map(_tip, members or [run or answer.versions[node]]))
     if run is not None:
-        sign, colour = _RUNS[run.state]
-        key = run.key if isinstance(run.key, TaskRunKey) else None
-        mapped = f"[{key.map_index}]" if key and key.map_index >= 0 else ""
-        attempt = f", try {key.try_number}" if key and key.try_number > 1 else ""
-        name = f"{run.job[1]}{mapped}"
-        short = f"{key.task_id}{mapped}" if key else name
-        took = (
-            ""
-            if run.started_us is None or run.ended_us is None
-            else f", {(run.ended_us - run.started_us) / 1e6:.2f} s"
-        )
-        detail = f"run {node}, {run.state.name.lower().replace('_', ' ')}{attempt}{took}"
-        whole, radius = f"run {node}: {name}, {run.state.name}", 20
-    else:
-        version = answer.versions[node]
-        sign, colour = _VERSIONS[version.status]
-        partition = f" [{version.partition}]" if version.partition is not None else ""
-        short = "/".join(version.dataset.name.rstrip("/").split("/")[-2:]) + partition
-        content = version.content_id or "no content id"
-        kind, _, digest = content.rpartition(":")
-        shown = f"{kind}:{digest[:10]}" if kind else content
-        detail = f"v{node}, {version.status.name.lower()}, {shown}"
-        whole = f"v{node}: {'/'.join(version.dataset)}{partition}, {content}"
-        radius = 2
-    sign, colour = (sign, colour) if note is None else ("!", _RED)
-    x, top = at[0], at[1] - height / 2
+        return _Words(*_RUNS[run.state], *_run_words(run, members), tip, 20)
+    version = answer.versions[node]
+    partition = f" [{version.partition}]" if version.partition is not None else ""
+    name = "/".join(version.dataset.name.rstrip("/").split("/")[-2:]) + partition
+    content = version.content_id or "no content id"
+    kind, _, digest = content.rpartition(":")
+    shown = f"{kind}:{digest[:10]}" if kind else content
+    detail = f"v{node}, {version.status.name.lower()}, {shown}"
+    if members:
+        detail = f"and {len(members) - 1} more, {version.status.name.lower()}"
+    return _Words(*_VERSIONS[version.status], name, detail, tip, 2)
+
+
+def _run_words(run: RunView, members: Sequence[RunView | VersionView]) -> tuple[str, str]:
+    """Return a run's name and a line on it; of many, those of the one that stands for them."""
+    state = run.state.name.lower().replace("_", " ")
+    if not isinstance(run.key, TaskRunKey):
+        return run.job[1], f"run {run.id}, {state}{_took([run])}"
+    tasks = [one for one in members if isinstance(one, RunView) and one.job == run.job]
+    if len(tasks) > 1:
+        return f"{run.key.task_id}, {len(tasks)} mapped", f"{state}{_took(tasks)} in all"
+    mapped = f"[{run.key.map_index}]" if run.key.map_index >= 0 else ""
+    attempt = f", try {run.key.try_number}" if run.key.try_number > 1 else ""
+    detail = f"run {run.id}, {state}{attempt}{_took([run])}"
+    return f"{run.key.task_id}{mapped}", detail
+
+
+def _took(runs: Sequence[RunView]) -> str:
+    times = [(run.started_us, run.ended_us) for run in runs]
+    known = [end - start for start, end in times if start is not None and end is not None]
+    return f", {sum(known) / 1e6:.2f} s" if known else ""
+
+
+def _tip(one: RunView | VersionView) -> str:
+    if isinstance(one, RunView):
+        index = one.key.map_index if isinstance(one.key, TaskRunKey) else -1
+        mapped = f"[{index}]" if index >= 0 else ""
+        return f"run {one.id}: {one.job[1]}{mapped}, {one.state.name}"
+    partition = f" [{one.partition}]" if one.partition is not None else ""
+    return f"v{one.id}: {'/'.join(one.dataset)}{partition}, {one.content_id or 'no content id'}"
+
+
+def _box(words: _Words, corner: tuple[float, float], height: float, note: str | None) -> str:
+    sign, colour = (words.sign, words.colour) if note is None else ("!", _RED)
+    x, top = corner
     lines = [
         (
-            f'<g><title>{_text(whole)}</title><rect x="{x:.1f}" y="{top:.1f}" width="{_WIDTH}" '
-            f'height="{height:.1f}" rx="{radius}" fill="{_FILL[colour]}" stroke="{colour}"/>'
+            f'<g><title>{_text(words.tip)}</title><rect x="{x:.1f}" y="{top:.1f}" width="{_WIDTH}" '
+            f'height="{height:.1f}" rx="{words.radius}" fill="{_FILL[colour]}" stroke="{colour}"/>'
         ),
         (
             f'<text x="{x + 12:.1f}" y="{top + 20:.1f}" class="n">'
-            f'<tspan fill="{colour}">{sign}</tspan> {_text(_end(short, _MOST_LETTERS))}</text>'
+            f'<tspan fill="{colour}">{sign}</tspan> {_text(_end(words.name, _MOST_LETTERS))}</text>'
         ),
         (
             f'<text x="{x + 12:.1f}" y="{top + 36:.1f}" class="d">'
-            f"{_text(_start(detail, _MOST_DETAIL))}</text>"
+            f"{_text(_start(words.detail, _MOST_DETAIL))}</text>"
         ),
     ]
     if note is not None:
@@ -177,28 +250,35 @@ def _node(
     return "".join((*lines, "</g>"))
 
 
-def _edge(points: list[tuple[float, float]], *, is_strong: bool) -> str:
-    (x, y), *following = points
-    path = [f"M{x + _WIDTH:.1f} {y:.1f}"]
-    at = x + _WIDTH
-    for number, (left, there) in enumerate(following, start=1):
-        half = (left - at) / 2
+def _edge(points: list[tuple[float, float, float]], is_down: bool, is_strong: bool) -> str:
+    def point(along: float, across: float) -> str:
+        return f"{across:.1f} {along:.1f}" if is_down else f"{along:.1f} {across:.1f}"
+
+    (start, across, size), *following = points
+    at = start + size
+    path = [f"M{point(at, across)}"]
+    for number, (start, there, size) in enumerate(following, start=1):
+        half = (start - at) / 2
         path.append(
-            f"C{at + half:.1f} {y:.1f} {left - half:.1f} {there:.1f} {left:.1f} {there:.1f}"
+            f"C{point(at + half, across)} {point(start - half, there)} {point(start, there)}"
         )
-        if number < len(following):  # it passes between the boxes of this column
-            path.append(f"H{left + _WIDTH:.1f}")
-        at, y = left + _WIDTH, there
+        at, across = start + size, there
+        if number < len(following):  # it passes between the boxes of this layer
+            path.append(f"L{point(at, across)}")
     return f'<path d="{"".join(path)}" class="{"s" if is_strong else "e"}"/>'
 
 
-def _document(
-    answer: Trace, title: str, parts: list[str], width: float, height: float, shown: int
-) -> str:
-    nodes = len(answer.runs) + len(answer.versions)
-    said = f"{len(answer.runs)} runs and {len(answer.versions)} dataset versions."
-    if shown < nodes:
-        said += f" {nodes - shown} of them, farthest from what was asked about, are not drawn."
+def _said(answer: Trace, members: Members, hidden: int) -> str:
+    nodes = [(node, len(members.get(node, [node]))) for node in (*answer.runs, *answer.versions)]
+    runs = sum(count for node, count in nodes if node in answer.runs)
+    versions = sum(count for node, count in nodes if node in answer.versions)
+    said = f"{runs} runs and {versions} dataset versions."
+    if hidden:
+        said += f" {hidden} of them, farthest from what was asked about, are not drawn."
+    return said
+
+
+def _document(title: str, said: str, parts: list[str], width: float, height: float) -> str:
     total = _HEADER + 2 * _MARGIN + height + _LEGEND
     legend, x = [], _MARGIN
     for text, colour in _LEGEND_ITEMS:
@@ -206,7 +286,7 @@ def _document(
             f'<text x="{x}" y="{total - _MARGIN:.1f}" class="d" fill="{colour}">'
             f"{_text(text)}</text>"
         )
-        x += 24 + round(len(text) * 5.8)
+        x += 12 + round(len(text) * 5.3)
     return "\n".join(
         [
             (
@@ -214,7 +294,7 @@ def _document(
                 f'viewBox="0 0 {width:.0f} {total:.0f}" role="img" aria-labelledby="title desc">'
             ),
             f'<title id="title">{_text(title)}</title>',
-            f'<desc id="desc">{_text(said)} From left to right along the data.</desc>',
+            f'<desc id="desc">{_text(said)}</desc>',
             (
                 "<style>text{font-family:system-ui,-apple-system,'Segoe UI',Helvetica,Arial,"
                 "'DejaVu Sans',sans-serif}.t{font-size:16px;font-weight:600}"

@@ -172,14 +172,24 @@ class _Look:
     def findings(self, failed: list[tuple[CheckOutcome, int, RunView]]) -> list[Finding]:
         """Group failures by job and check, and look for candidates; the worst first."""
         groups: dict[tuple[tuple[str, str], str, str | None], list[Failure]] = defaultdict(list)
+        by_version: dict[int, list[CheckOutcome]] = defaultdict(list)
+        for one, number, _ in failed:
+            by_version[number].append(one)
+        earlier = {
+            number: [
+                (check, self._reads_for(check, before))
+                for before in self._made_from(number)
+                for check in by_version.get(before, ())
+            ]
+            for number in by_version
+        }
         for one, number, run in failed:
-            failure = Failure(one, number, self._reads_for(one, number))
+            failure = Failure(one, number, self._reads_for(one, number), earlier[number])
             groups[run.job, one.name, one.column].append(failure)
-        titles = {one.dataset: one.title for one, _, _ in failed}
         found = []
         for (job, _, _), failures in groups.items():
             self._add_before(job, failures)
-            candidates = find_candidates(failures, self._docs_of(failures), titles)
+            candidates = find_candidates(failures, self._docs_of(failures))
             for candidate in candidates:
                 self._lead(candidate, failures)
             found.append(Finding(job, failures, candidates, self._rows_looked_at(failures)))
@@ -240,6 +250,16 @@ class _Look:
             read.add(version)
         return {one: self.graph.versions[one] for one in read}
 
+    def _made_from(self, version: int) -> list[int]:
+        """Return all that is upstream of a version, the nearest first."""
+        seen = {version: None}
+        for node in (queue := [version]):  # grows while it is walked
+            for one in self._read_by.get(node, ()):
+                if one not in seen:
+                    seen[one] = None
+                    queue.append(one)
+        return [*seen][1:]
+
     def _docs_of(self, failures: list[Failure]) -> dict[int, RunDoc]:
         writers = {self.graph.versions[one.version].run_id for one in failures}
         runs = {one.outcome.run_id for one in failures} | {one for one in writers if one}
@@ -280,7 +300,12 @@ class _Look:
             candidate.origins = sorted(
                 number for number, one in found.items() if one.run_id is None
             )
-        ways = [self._way(one, failure) for one in candidate.versions for failure in failures]
+        # Of ways as short as each other, that of the newest.
+        ways = [
+            self._way(one, failure)
+            for failure in reversed(failures)
+            for one in reversed(candidate.versions)
+        ]
         candidate.path = min((way for way in ways if way), key=len, default=[])
 
     def _way(self, start: int, failure: Failure) -> list[int]:

@@ -102,7 +102,7 @@ def ask(url: str, token: str = "", data: bytes | None = None) -> Any:
 def test_airflows_page_and_our_http_answer_to_the_login_that_is_printed(served: Served) -> None:
     assert "flights_month" in served.dags
     named = {run["job"]["name"] for run in served.runs["runs"]}
-    assert "flights_month.validate_and_enrich" in named
+    assert "flights_month.enrich" in named
 
 
 def test_ctrl_c_ends_it_well_and_leaves_nothing_running(served: Served) -> None:
@@ -128,8 +128,13 @@ def test_the_report_is_a_page_of_plain_text(served: Served) -> None:
 
 def test_the_report_says_what_ran_and_what_was_read(served: Served) -> None:
     assert f"flights_month {len(MONTHS)} complete" in served.report
-    assert re.search(r"flights_month\.aggregate +2 ok +\d+\.\d\ds +\d+\.\d\ds  #+ ", served.report)
-    assert served.report.count("is what was read") == 3
+    assert re.search(
+        r"flights_month\.aggregate +2 ok +\d+\.\d\ds +\d+\.\d\ds +\d+\.\ds  #", served.report
+    )
+    assert ".query." not in served.report  # a task's statements are part of it
+    assert re.search(r"\d tries of flights_month\.weather were retried", served.report)
+    assert "lacks 1 hours as yet" in served.report
+    assert served.report.count("is what was read") == 4
 
 
 def test_the_question_is_answered_by_the_store_with_the_file_that_lacks_airports(
@@ -149,15 +154,20 @@ def test_why_leads_from_a_result_to_the_file_through_the_runs_that_made_it(
     month = MONTHS[0]
     answer = served.demo.tell("why", f"{served.demo.home}/flights/{month}/delays.csv")
 
-    findings = [one for one in answer["findings"] if one["column"] == "dest"]
-    first = findings[0]["candidates"][0]
-    assert findings[0]["failed_rows"] == UNMATCHED[month][0]
-    assert Path(first["dataset"]["name"]).name == "airports.csv"
+    findings = {one["check"]: one for one in answer["findings"] if one["column"] == "dest"}
+    assert {*findings} == {"foreign_key", "dest_has_airport"}
+    for finding in findings.values():
+        first = finding["candidates"][0]
+        assert first["evidence"][0]["rule"] == "compared"
+        assert Path(first["dataset"]["name"]).name == "airports.csv"
+    finding = findings["dest_has_airport"]
+    first = finding["candidates"][0]
+    assert finding["failed_rows"] == UNMATCHED[month][0]
     runs = {one["id"]: one["job"]["name"] for one in answer["graph"]["runs"]}
     versions = {one["id"]: Path(one["dataset"]["name"]).name for one in answer["graph"]["versions"]}
     way = [runs.get(node) or versions[node] for node in first["path"]]
     assert (way[0], way[-1]) == ("airports.csv", "delays.csv")
-    assert "flights_month.validate_and_enrich" in way
+    assert "flights_month.enrich" in way
     edges = {(one["src"], one["dst"]) for one in answer["graph"]["edges"]}
     assert {*zip(first["path"], first["path"][1:], strict=False)} <= edges
 
@@ -167,9 +177,9 @@ def test_the_picture_shows_what_failed_and_the_way_to_it(served: Served) -> None
     root = ET.fromstring(svg)  # noqa: S314 - our own
 
     texts = "\n".join(one.text or "" for one in root.iter("{http://www.w3.org/2000/svg}title"))
-    for name in ("airports.csv", "flights_enriched.csv", "delays.csv", "validate_and_enrich"):
+    for name in ("airports.csv", "flights_enriched.csv", "delays.csv", "enrich"):
         assert name in texts
-    assert "rows fail dest_has_airport" in svg
+    assert "rows fail a check" in svg
     assert 'class="s"' in svg
 
 

@@ -345,6 +345,7 @@ def test_the_problems_in_the_data_are_the_real_ones(flights: Spooled) -> None:
     assert found == {
         ("dest_has_airport", "dest"): expected["unknown_airport"],
         ("foreign_key", "tailnum"): expected["unknown_plane"],
+        ("foreign_key", "dest"): expected["unknown_airport"],
         ("not_null", "tailnum"): expected["no_tailnum"],
         ("not_null", "arr_delay"): expected["no_arr_delay"],
     }

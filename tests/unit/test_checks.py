@@ -263,21 +263,6 @@ def test_only_checks_of_severity_error_fail_and_as_the_author_says() -> None:
     assert conclude(failing, *check_dataset(failing, rows))["failed"] == 1
 
 
-def test_the_example_of_the_readme_is_a_dag() -> None:
-    from airflow.sdk import DAG
-
-    readme = (ROOT / "README.md").read_text()
-    (example,) = (
-        part.partition("```")[0]
-        for part in readme.split("```python\n")[1:]
-        if "DatasetCheckOperator" in part.partition("```")[0]
-    )
-    with DAG("readme", schedule=None) as dag:
-        exec(example + "\nplanes()\n", {"__name__": "readme"})  # noqa: S102 - our own README
-
-    assert set(dag.task_ids) == {"check_flights", "planes"}
-
-
 def test_an_object_in_a_store_is_checked_and_nothing_beside_it(
     noted: TaskRunNotes, tmp_path: Path
 ) -> None:

@@ -11,10 +11,12 @@ import pytest
 from airflow_provenance.domain.identity import DagRunKey, DatasetRef, TaskRunKey
 from airflow_provenance.domain.linking import LinkRule
 from airflow_provenance.domain.run import RunState, VersionStatus
+from airflow_provenance.lineage.fold import fold
 from airflow_provenance.lineage.layers import lay_out
 from airflow_provenance.lineage.picture import draw
 from airflow_provenance.lineage.trace import Trace
 from airflow_provenance.store.base import Edge, RunView, VersionView
+from airflow_provenance.store.memory import MemoryStore
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -163,3 +165,40 @@ def test_layers_go_along_the_data_and_a_source_stands_beside_its_first_reader() 
 
 def test_a_circle_does_not_hang_it() -> None:
     assert lay_out([1, 2], [(1, 2), (2, 1)]).ways
+
+
+def test_a_mapped_task_is_one_box_that_names_all_it_stands_for() -> None:
+    trace = Trace("upstream", [20], {}, {}, [])
+    for index in range(3):
+        key = TaskRunKey("flights", "dag", "manual__1", "fetch", index, 1)
+        state = RunState.FAIL if index == 1 else RunState.COMPLETE
+        view = RunView(index + 1, key, ("flights", "dag.fetch"), None, state, *_rest(run(1))[2:])
+        trace.runs[index + 1] = view
+        trace.versions[index + 11] = version(index + 11, writer=index + 1)
+        trace.edges.append(Edge(index + 11, index + 1, LinkRule.WROTE))
+        trace.edges.append(Edge(9, index + 11, LinkRule.NAMED, index + 1))
+    trace.runs[9], trace.versions[20] = run(9), version(20, writer=9)
+    trace.edges.append(Edge(20, 9, LinkRule.WROTE))
+
+    folded = fold(MemoryStore(), trace)
+    svg = draw(folded, "A graph", way=[13, 9, 20], notes={12: "two"})
+
+    assert len(boxes(svg)) == 4
+    assert "fetch, 3 mapped" in svg
+    assert "and 2 more, good" in svg
+    assert "4 runs and 4 dataset versions." in svg
+    assert all(f"run {one}: dag.fetch[{one - 1}]" in svg for one in (1, 2, 3))
+    # It stands for the worst; and a way or a note of any member is that of the box.
+    assert folded.place[1] == 2
+    assert svg.count('class="s"') == 2
+    assert ">two<" in svg
+    # What one of them wrote for another reader is no more alike.
+    trace.edges.append(Edge(1, 13, LinkRule.NAMED, 5))
+    assert len(fold(MemoryStore(), trace).trace.versions) == 3
+
+
+@pytest.mark.parametrize(("runs", "width", "is_down"), [(8, 2, True), (1, 9, False)])
+def test_it_goes_where_it_is_narrower(runs: int, width: int, is_down: bool) -> None:
+    svg = draw(graph(runs, width), "A graph", most=100)
+
+    assert ("from top to bottom" in svg) == is_down

@@ -107,6 +107,66 @@ def test_what_a_check_compares_with_goes_before_all_other_evidence(shop: Shop) -
     assert [type_of(shop, node) for node in first.path] == ["people", "check"]
 
 
+def test_what_a_failed_check_behind_it_compares_the_column_with_goes_first(shop: Shop) -> None:
+    compared = {"comparedWith": [{"namespace": "shop", "name": "people", "column": "id"}]}
+    colours = {"comparedWith": [{"namespace": "shop", "name": "colours", "column": "hue"}]}
+    shop.run("load", [data("post")], [data("orders", schema=columns("who", "hue"))])
+    told = [
+        {"assertion": "foreign_key", "success": False, "column": "who", "params": compared},
+        {"assertion": "foreign_key", "success": False, "column": "hue", "params": colours},
+    ]
+    checked = data("orders", **assertions(*told))
+    shop.run("check", [checked, data("people"), data("colours")], [])
+    out = data("out", **failed("has_a_buyer", 7, "who"))
+    shop.run("join", [data("orders"), data("people"), data("colours")], [out])
+
+    finding = next(one for one in shop.why("out").findings if one.outcome.name == "has_a_buyer")
+
+    first, second, third = finding.candidates
+    assert first.dataset.name == "people"
+    assert [one.rule for one in first.evidence] == ["compared", "source", "read"]
+    assert first.evidence[0].text == (
+        "the failed foreign_key of column who of orders looks here (column id)"
+    )
+    # Nobody compared who with colours; and the check of hue says nothing about who.
+    assert (second.dataset.name, third.dataset.name) == ("orders", "colours")
+    assert second.evidence[0].text == "its own check failed: foreign_key of column who"
+    assert [one.rule for one in third.evidence] == ["source", "read"]
+    assert [type_of(shop, node) for node in first.path] == ["people", "join", "out"]
+
+
+def test_a_failed_check_of_another_column_says_nothing(shop: Shop) -> None:
+    shop.run("check", [data("a", **failed("not_null", 4, "hue"))], [])
+    shop.run("make", [data("a"), data("b")], [data("out", **failed("has_a_buyer", 2, "who"))])
+    shop.run("count", [data("c")], [data("all", **failed("row_count", 1))])
+    shop.run("join", [data("all"), data("d")], [data("end", **failed("not_null", 2, "who"))])
+
+    findings = {one.job[1]: rules(one) for one in shop.why("out", "end").findings}
+
+    assert findings["make"] == {"a": ["source", "read"], "b": ["source", "read"]}
+    # A check of the whole speaks of every column.
+    assert findings["join"]["all"] == ["failed", "read"]
+
+
+def test_what_was_compared_further_back_is_a_candidate_though_the_run_did_not_read_it(
+    shop: Shop,
+) -> None:
+    compared = {"comparedWith": [{"namespace": "shop", "name": "people", "column": "id"}]}
+    shop.run("load", [data("post")], [data("orders")])
+    shop.run(
+        "check",
+        [data("orders", **failed("in_list", 7, "who", params=compared)), data("people")],
+        [],
+    )
+    shop.run("copy", [data("orders")], [data("between")])
+    shop.run("sum", [data("between")], [data("out", **failed("has_a_buyer", 7, "who"))])
+
+    finding = next(one for one in shop.why("out").findings if one.outcome.name == "has_a_buyer")
+
+    assert rules(finding)["people"][0] == "compared"
+    assert finding.candidates[0].dataset.name == "people"
+
+
 def type_of(shop: Shop, node: int) -> str:
     runs = shop.store.runs_by_id([node])
     return runs[node].job[1] if runs else shop.store.versions_by_id([node])[node].dataset.name
@@ -234,6 +294,21 @@ def test_the_answer_as_json_holds_every_rule_with_its_words(shop: Shop) -> None:
     assert {one["rule"] for one in candidate["evidence"]} <= WEIGHTS.keys()
     nodes = {one["id"] for one in (*answer["graph"]["runs"], *answer["graph"]["versions"])}
     assert {*candidate["path"], *candidate["versions"], *answer["roots"]} <= nodes
+
+
+def test_runs_of_another_producer_are_not_folded_by_their_names() -> None:
+    from airflow_provenance.lineage.fold import fold
+    from airflow_provenance.lineage.trace import trace
+
+    shop = Shop()
+    shop.run("load", [data("a")], [data("t")])
+    shop.run("load.query.1", [data("t")], [data("u")])
+    answer = trace(shop.store, "dataset:shop/u", "upstream")
+
+    # Of another producer's runs nobody says that one is within the other.
+    folded = fold(shop.store, answer)
+    assert (folded.members, folded.trace.runs) == ({}, answer.runs)
+    assert len(overview(shop.store, 0).jobs) == 2
 
 
 def test_an_end_is_what_nothing_else_was_made_from_though_it_was_checked(shop: Shop) -> None:

@@ -9,104 +9,126 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sys
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+import msgspec
+from tabulate import tabulate
 
 from airflow_provenance.cli.output import one_line, say, shortened
 from airflow_provenance.cli.why import finding_lines
+from airflow_provenance.domain.linking import LinkRule
 from airflow_provenance.domain.run import RunState
 from airflow_provenance.errors import ProvenanceError
+from airflow_provenance.lineage.checks import facet_of
+from airflow_provenance.lineage.fold import fold
 from airflow_provenance.lineage.overview import JobLine, Overview, overview
 from airflow_provenance.lineage.picture import draw
-from airflow_provenance.lineage.trace import trace_nodes
+from airflow_provenance.lineage.trace import Trace, trace_nodes
 from airflow_provenance.lineage.why import Finding, Why, why_nodes
 
 if TYPE_CHECKING:
-    from airflow_provenance.store.base import Store, VersionView
+    from airflow_provenance.store.base import RunView, Store, VersionView
 
-_WIDTH, _BAR = 100, 20
-_MOST_JOBS, _MOST_CHECKS, _MOST_SOURCES = 14, 5, 6
+_WIDTH, _BAR, _MOST_LETTERS = 100, 20, 36
+_MOST_JOBS, _MOST_CHECKS, _MOST_SOURCES = 10, 7, 6
+_HOW_TRIES_ENDED = {RunState.UP_FOR_RETRY: "retried", RunState.FAIL: "failed"}
 # The story's question is about this column; see `_question`.
 _COLUMN = "dest"
 
 
 def report(store: Store, home: Path, since_us: int) -> bool:
     """Print the report; return whether what was read is what the sources still hold."""
-    is_terminal = sys.stdout.isatty()
-    columns = shutil.get_terminal_size((_WIDTH, 24)).columns if is_terminal else _WIDTH
-    console = Console(file=sys.stdout, width=min(columns, _WIDTH), highlight=False)
     seen = overview(store, since_us)
     if not seen.written:
         raise ProvenanceError(f"the DAGs wrote nothing: {home}/logs/demo-dags.log says why")
     answer = why_nodes(store, seen.ends)
-    _say_runs(console, seen)
-    is_unchanged = _say_data(console, seen, answer)
-    _say_checks(console, answer)
+    say(_in_a_sentence(seen, answer))
+    _say_runs(seen)
+    is_unchanged = _say_data(seen, answer)
+    _say_checks(store, answer)
     finding = _asked_about(answer)
     if finding is not None:
-        _title(console, _question(finding))
-        for line in finding_lines(answer, finding, 2, short=True):
+        _title(_question(finding))
+        for line in finding_lines(answer, finding, 1, short=True):
             say(f"  {line}")
     picture = _draw(store, home, seen, finding)
-    _title(console, "The picture")
-    say(f"  {picture}")
-    _say_commands(console, home, seen, finding, answer)
+    _say_commands(home, seen, finding, answer, picture)
     return is_unchanged
 
 
-def _title(console: Console, text: str) -> None:
+def _title(text: str) -> None:
     say()
-    console.print(Text(one_line(text), style="bold"))
+    is_bold = sys.stdout.isatty()
+    sys.stdout.write(f"\x1b[1m{one_line(text)}\x1b[0m\n" if is_bold else f"{one_line(text)}\n")
 
 
-def _say_runs(console: Console, seen: Overview) -> None:
+def _in_a_sentence(seen: Overview, answer: Why) -> str:
+    states = sum(seen.dag_runs.values(), Counter[RunState]())
+    bad = states.total() - states[RunState.COMPLETE]
+    ended = f"{bad} of {states.total()} DAG runs did not end well" if bad else ""
+    ended = ended or f"All {states.total()} DAG runs ended well"
+    retries = sum(line.retries for line in seen.jobs)
+    after = f", after {retries} retries" if retries else ""
+    failed = answer.checked - answer.passed
+    errors = sum(len(one.failures) for one in answer.findings if one.outcome.severity == "error")
+    fault = (
+        f"{failed} of {answer.checked} checks found fault with data, {errors or 'none'} an error"
+        if failed
+        else f"all {answer.checked} checks of the data passed"
+    )
+    return f"{ended}{after}; {fault}."
+
+
+def _say_runs(seen: Overview) -> None:
     told = []
     for dag_id, states in seen.dag_runs.items():
         ended = ", ".join(f"{count} {state.name.lower()}" for state, count in states.items())
         told.append(f"{dag_id} {ended}")
-    _title(console, f"What ran, and where time went  (DAG runs: {'; '.join(told)})")
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column("  TASK", no_wrap=True, max_width=40)
-    table.add_column("ENDED", no_wrap=True, max_width=22)
-    for name in ("RETRIES", "P50", "MAX"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("ALL", no_wrap=True)
+    _title(f"What ran, and where time went  (DAG runs: {'; '.join(told)})")
     longest = max((line.total for line in seen.jobs), default=0.0) or 1.0
-    for line in seen.jobs[:_MOST_JOBS]:
+    shown, rest = seen.jobs[:_MOST_JOBS], seen.jobs[_MOST_JOBS:]
+    rows = []
+    for line in shown:
         bar = "#" * max(round(line.total / longest * _BAR), 1) if line.seconds else ""
-        table.add_row(
-            Text(f"  {one_line(line.job[1])}"),
-            _ended(line),
-            str(line.retries or ""),
-            f"{line.median:.2f}s" if line.median is not None else "",
-            f"{max(line.seconds):.2f}s" if line.seconds else "",
-            Text(f"{bar} {line.total:.1f}s" if bar else "", style="cyan"),
+        rows.append(
+            (
+                _cut(one_line(line.job[1]), _MOST_LETTERS),
+                _ended(line),
+                f"{line.median:.2f}s" if line.median is not None else "",
+                f"{max(line.seconds):.2f}s" if line.seconds else "",
+                f"{line.total:.1f}s" if line.seconds else "",
+                bar,
+            )
         )
-    with console.capture() as drawn:
-        console.print(table)
-    for text in drawn.get().splitlines():
-        sys.stdout.write(f"{text.rstrip()}\n")
-    if len(seen.jobs) > _MOST_JOBS:
-        say(f"  and {len(seen.jobs) - _MOST_JOBS} more tasks: 'airflow-provenance runs' lists all")
+    headers = ("TASK", "ENDED", "P50", "MAX", "ALL", "")
+    aligned = ("left", "left", "right", "right", "right", "left")
+    table = tabulate(rows, headers, "plain", colalign=aligned, disable_numparse=True)
+    for text in table.splitlines():
+        sys.stdout.write(f"  {text.rstrip()}\n")
+    if rest:
+        took = sum(line.total for line in rest)
+        say(f"  and {len(rest)} more tasks, {took:.1f}s: 'airflow-provenance runs' lists all")
+
+
+def _cut(name: str, most: int) -> str:
+    """Shorten a name, never a number: its end tells it from others."""
+    return name if len(name) <= most else f"…{name[1 - most :]}"
 
 
 def _ended(line: JobLine) -> str:
-    names = {RunState.COMPLETE: "ok"}
+    names = {RunState.COMPLETE: "ok", RunState.UP_FOR_RETRY: "retried"}
     return ", ".join(
         f"{count} {names.get(state, state.name.lower().replace('_', ' '))}"
         for state, count in sorted(line.states.items())
     )
 
 
-def _say_data(console: Console, seen: Overview, answer: Why) -> bool:
+def _say_data(seen: Overview, answer: Why) -> bool:
     names = {one.dataset for one in seen.written}
     rows = sum(answer.rows.get(one.id, 0) for one in seen.written)
     _title(
-        console,
         f"Data: {len(seen.written)} versions of {len(names)} datasets written, {rows:,} rows; "
         f"{len(answer.sources)} sources read",
     )
@@ -132,23 +154,32 @@ def _is_same(version: VersionView) -> bool | None:
     return version.content_id == f"sha256:{digest}"
 
 
-def _say_checks(console: Console, answer: Why) -> None:
-    _title(console, f"Checks: {answer.checked} made, {answer.passed} passed")
+def _say_checks(store: Store, answer: Why) -> None:
+    _title(f"Checks: {answer.checked} made, {answer.passed} passed")
     for finding in answer.findings[:_MOST_CHECKS]:
         check, failed = finding.outcome, finding.failed_rows
         rows = "" if failed is None else f"{failed:,} rows"
         by = finding.job[1].rpartition(".")[2]
-        say(f"  {check.severity:<5}  {check.title:<44} {rows:>12}  found by {by}")
+        title = _cut(one_line(check.title), _MOST_LETTERS)
+        say(f"  {check.severity:<5}  {title:<{_MOST_LETTERS}} {rows:>12}  found by {by}")
     if len(answer.findings) > _MOST_CHECKS:
         say(f"  and {len(answer.findings) - _MOST_CHECKS} more")
-    for run in answer.bad_tries[:_MOST_CHECKS]:
-        say(f"  a try ended as {run.state.name}: run {run.id} {run.job[1]}")
+    tries: dict[tuple[str, RunState], list[RunView]] = defaultdict(list)
+    for run in answer.bad_tries:
+        tries[run.job[1], run.state].append(run)
+    for (job, state), runs in tries.items():
+        how = _HOW_TRIES_ENDED.get(state, f"ended as {state.name}")
+        many = f"{len(runs)} tries of {job} were" if len(runs) > 1 else f"A try of {job} was"
+        error = facet_of(store.run_doc(runs[0].id).run_facets, "errorMessage").get("message")
+        said = str(error or "why is not known").strip().splitlines()[0]
+        say(f"  {many} {how}, the first as:")
+        say(f"    {said[: _WIDTH - 4]}")
 
 
 def _asked_about(answer: Why) -> Finding | None:
-    """Return the finding the story asks about, else the worst; one with a looked-up value first."""
+    """Return the finding the story asks about, else the worst; one that leads farther first."""
     about = [one for one in answer.findings if one.outcome.column == _COLUMN]
-    about.sort(key=lambda one: not one.outcome.compared_with)
+    about.sort(key=lambda one: -len(one.candidates[0].path) if one.candidates else 0)
     return next(iter((*about, *answer.findings)), None)
 
 
@@ -160,35 +191,60 @@ def _question(finding: Finding) -> str:
 
 
 def _draw(store: Store, home: Path, seen: Overview, finding: Finding | None) -> Path:
-    """Draw what the failure touched, with all that this was made from."""
+    """Draw the newest data that fails the check, what it was made from, and what was made of it."""
     roots, way, notes = seen.ends, [], {}
     if finding is not None:
         way = finding.candidates[0].path if finding.candidates else []
-        on_way = [one for one in finding.failures if one.version in way]
-        failures = on_way or finding.failures[:1]
-        notes = {
-            one.version: f"{one.outcome.failed_rows or 'some'} rows fail {one.outcome.name}"
-            for one in finding.failures
-        }
-        touched = trace_nodes(store, [one.version for one in failures], "downstream")
-        roots = [one for one in seen.ends if one in touched.versions] or seen.ends
+        failure = next(
+            (one for one in finding.failures if one.version in way), finding.failures[-1]
+        )
+        notes = {failure.version: f"{failure.outcome.failed_rows or 'some'} rows fail a check"}
+        roots = _made_of_it_alone(store, seen, finding, failure.version) or [failure.version]
     path = home / "lineage.svg"
     title = "Where the data came from" if finding is None else _question(finding)
-    answer = trace_nodes(store, roots, "upstream")
+    answer = fold(store, _without_what_was_there(trace_nodes(store, roots, "upstream")))
     path.write_text(draw(answer, title, notes=notes, way=way), encoding="utf-8")
     return path
 
 
+def _without_what_was_there(answer: Trace) -> Trace:
+    """Leave out the earlier versions that data was added to, and what only these came from."""
+    edges = [edge for edge in answer.edges if edge.rule != LinkRule.APPENDED]
+    whole = msgspec.structs.replace(answer, edges=edges)
+    beside, seen = whole.edges_beside(), dict.fromkeys(answer.roots)
+    for node in (queue := [*seen]):  # grows while it is walked
+        new = [edge.src for edge in beside.get(node, ()) if edge.src not in seen]
+        seen |= dict.fromkeys(new)
+        queue += dict.fromkeys(new)
+    return msgspec.structs.replace(
+        whole,
+        runs={node: run for node, run in answer.runs.items() if node in seen},
+        versions={node: one for node, one in answer.versions.items() if node in seen},
+        edges=[edge for edge in edges if edge.dst in seen],
+    )
+
+
+def _made_of_it_alone(store: Store, seen: Overview, finding: Finding, version: int) -> list[int]:
+    """Return the ends that a version led to, and no other one that fails the same check."""
+    others = {one.version for one in finding.failures} - {version}
+    touched = trace_nodes(store, [version], "downstream").versions
+    return [
+        end
+        for end in seen.ends
+        if end in touched and not others & trace_nodes(store, [end], "upstream").versions.keys()
+    ]
+
+
 def _say_commands(
-    console: Console, home: Path, seen: Overview, finding: Finding | None, answer: Why
+    home: Path, seen: Overview, finding: Finding | None, answer: Why, picture: Path
 ) -> None:
-    _title(console, "What to try next (exports once per shell)")
+    _title("What to look at next: the picture, and these commands (exports once per shell)")
+    say(f"  {picture}")
     say(f"  export AIRFLOW_HOME={_quoted(home)}")
     scripts = Path(sys.executable).parent
     if Path(shutil.which("airflow-provenance") or "").parent != scripts:
         say(f'  export PATH={_quoted(scripts)}:"$PATH"')
     last = next((one for one in seen.written if one.id == seen.ends[-1]), seen.written[-1])
-    say("  airflow-provenance runs")
     if finding is not None:
         failed_by = finding.failures[-1].outcome.run_id
         say(f"  airflow-provenance run {failed_by}")
@@ -206,7 +262,6 @@ def _say_commands(
     same = [run.id for run in seen.runs if run.id != last.run_id and run.job == _job(seen, last)]
     if same:
         say(f"  airflow-provenance compare {same[-1]} {last.run_id}")
-    say("  airflow-provenance events --limit 5")
     say("  airflow-provenance doctor")
 
 
