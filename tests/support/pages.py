@@ -10,13 +10,16 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # What a line of a block begins with that a reader would type.
-_TYPED = re.compile(r"(?:\w+=\S+ +)*(?:airflow-provenance|airflow|make|pip|\S*/python) ")
+_TYPED = re.compile(r"(?:\w+=\S+ +)*(?:airflow-provenance|airflow|docker|make|pip|\S*python3?) ")
 
 # Commands that are not run here, and why; those of ours are parsed all the same.
 NOT_RUN = {
     "make demo": "test_demo runs what it does",
     "make test": "it is what runs this",
     "pip install .": "the package is installed here already",
+    "python3 docker/make_env.py": "test_compose runs it",
+    "docker compose --file docker/compose.yaml up --build": "no container engine here; test_compose"
+    " runs each service's command without one",
     "MARQUEZ_URL=https://marquez.example.com .venv/bin/python -m pytest "
     "tests/contract/test_backends.py": "needs a Marquez; test_backends runs on ours",
 }
