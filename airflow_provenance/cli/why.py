@@ -91,8 +91,9 @@ def finding_lines(
     yield f"{check.title} failed ({check.severity}): {_how_many(finding)}"
     where = sorted({shown_name(one.outcome.dataset, short=short) for one in failures})
     runs = len({one.outcome.run_id for one in failures})
-    more = f" and {len(where) - 3} more" if len(where) > 3 else ""
-    yield f"  in      {', '.join(where[:3])}{more}"
+    most_named = 3 if len(where) <= 3 else 2
+    more = f" and {len(where) - most_named} more" if len(where) > most_named else ""
+    yield f"  in      {', '.join(where[:most_named])}{more}"
     yield f"  found   by {finding.job[1]}, {runs} run{'s' if runs > 1 else ''}"
     if check.expected:
         yield f"  wanted  {shortened(check.expected) if short else check.expected}"

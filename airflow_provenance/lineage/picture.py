@@ -286,7 +286,7 @@ def _document(title: str, said: str, parts: list[str], width: float, height: flo
             f'<text x="{x}" y="{total - _MARGIN:.1f}" class="d" fill="{colour}">'
             f"{_text(text)}</text>"
         )
-        x += 12 + round(len(text) * 5.3)
+        x += 15 + round(len(text) * 5.3)
     return "\n".join(
         [
             (

@@ -165,6 +165,7 @@ def test_what_a_raw_file_touches_is_traced_to_the_result(demo: Demo) -> None:
 
     names = {Path(version["dataset"]["name"]).name for version in answer["versions"]}
     files = {"airports.csv", "positions.csv", "flights_enriched.csv", "delays.csv"}
+    files |= {"features.csv", "model.json", "evaluation.json", "predictions.csv"}
     tables = {"flights", "carrier_delays", "airport_delays"}
     assert names == files | tables | {"flights_enriched"}
 

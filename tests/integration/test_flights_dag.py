@@ -219,7 +219,7 @@ def test_every_file_a_task_reads_and_writes_is_in_its_complete_event(flights: Sp
     of_weather = {f"weather_{origin}.csv" for origin in ("EWR", "JFK", "LGA")}
     assert seen == {
         "ingest": ({"flights.csv.zip"}, {"flights.csv"}),
-        "validate": ({"flights.csv", "planes.csv"}, set()),
+        "validate": ({"flights.csv", "planes.csv", "airports.csv"}, set()),
         "positions": ({"flights.csv", "airports.csv"}, {"positions.csv"}),
         "enrich": (
             {"flights.csv", "airports.csv", "planes.csv", *of_weather},
@@ -244,7 +244,7 @@ def test_every_version_is_the_hash_of_the_file_and_is_verified(flights: Spooled)
         for dataset in files(flights.of_task(task_id, "COMPLETE")[side])
     ]
 
-    assert len(datasets) == 16
+    assert len(datasets) == 17
     for dataset in datasets:
         path = Path(dataset["name"])
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -275,7 +275,7 @@ def test_every_table_has_its_columns_and_as_many_rows_as_it_really_has(flights: 
                 assert statistics["rowCount"] == len(rows)
                 assert dataset["facets"]["schema"]["fields"] == [{"name": one} for one in columns]
                 looked_into += 1
-    assert looked_into == 14
+    assert looked_into == 16
 
 
 def test_what_a_task_writes_replaces_what_was_there(flights: Spooled) -> None:
