@@ -48,6 +48,7 @@ from airflow_provenance.store.dump import dump_facts
 from airflow_provenance.store.ingest import Limits, ingest_batch, parse_batch
 from airflow_provenance.store.ledger import Observed, StoredRead, Wanted, Wire
 from airflow_provenance.store.memory_outbox import MemoryOutbox
+from airflow_provenance.store.memory_promises import MemoryPromises
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -233,7 +234,7 @@ class MemoryLedger:
         self.edges |= set(added)
 
 
-class MemoryStore(MemoryOutbox):
+class MemoryStore(MemoryOutbox, MemoryPromises):
     """A `Store` in memory.
 
     >>> store = MemoryStore()

@@ -277,3 +277,64 @@ lease = sa.Table(
     sa.Column("holder", sa.Text, nullable=False),
     sa.Column("expires_us", sa.BigInteger, nullable=False),
 )
+
+policy = sa.Table(
+    "policy",
+    metadata,
+    sa.Column("policy_id", sa.Text, primary_key=True),
+    sa.Column("revision", sa.Text, primary_key=True),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("place", sa.Text, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("since_us", sa.BigInteger, nullable=False),
+    sa.Column("next_us", sa.BigInteger),
+    sa.Column("active", sa.SmallInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+evaluation_change = sa.Table(
+    "evaluation_change",
+    metadata,
+    sa.Column("seq", _Id, primary_key=True, autoincrement=False),
+    sa.Column("at_us", sa.BigInteger, nullable=False),
+    sa.Column("policy_id", sa.Text, nullable=False),
+    sa.Column("revision", sa.Text, nullable=False),
+    sa.Column("period", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("severity", sa.Text, nullable=False),
+    sa.Column("owner", sa.Text),
+    sa.Column("notify", sa.Text, nullable=False),
+    sa.Column("observed", sa.Double),
+    sa.Column("threshold", sa.Double),
+    sa.Column("unit", sa.Text, nullable=False),
+    sa.Column("due_us", sa.BigInteger),
+    sa.Column("breached_us", sa.BigInteger),
+    sa.Column("detected_us", sa.BigInteger),
+    sa.Column("recovered_us", sa.BigInteger),
+    sa.Column("runs", sa.Text, nullable=False),
+    sa.Column("cause", sa.Text),
+    sa.Column("target", sa.Text, nullable=False),
+    sa.Index("evaluation_change_period", "policy_id", "revision", "period", "seq", unique=True),
+    sa.Index("evaluation_change_at", "at_us"),
+)
+
+expected_run = sa.Table(
+    "expected_run",
+    metadata,
+    sa.Column("dag_id", sa.Text, primary_key=True),
+    sa.Column("due_us", sa.BigInteger, primary_key=True),
+    sa.Column("logical_us", sa.BigInteger),
+    sa.Column("came_us", sa.BigInteger),
+    sqlite_with_rowid=False,
+)
+
+dag_condition = sa.Table(
+    "dag_condition",
+    metadata,
+    sa.Column("dag_id", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("from_us", sa.BigInteger, primary_key=True),
+    sa.Column("until_us", sa.BigInteger),
+    sa.Column("detail", sa.Text, nullable=False),
+    sqlite_with_rowid=False,
+)
