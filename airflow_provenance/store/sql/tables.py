@@ -10,6 +10,10 @@
 ``run_input``  what runs read, before and after it is linked
 ``edge``      the lineage graph along the data, indexed both ways
 ``feed``      how far each feed is; ``dead_letter`` what its backend refused
+``policy``    promises in force; ``evaluation_change`` how they stood, never changed again
+``expected_run``  runs that a schedule asks for; ``dag_condition`` what held DAGs back
+``alert``     what is broken now; ``incident`` what was told of it; ``notice`` the outbox of that
+``alert_action``  what people said of alerts: acknowledged, silenced, excused
 ============  =====================================================================================
 
 ``part`` is a partition: empty for the whole dataset, else ``=`` and the partition's key. So it is
@@ -337,4 +341,51 @@ dag_condition = sa.Table(
     sa.Column("until_us", sa.BigInteger),
     sa.Column("detail", sa.Text, nullable=False),
     sqlite_with_rowid=False,
+)
+
+alert = sa.Table(
+    "alert",
+    metadata,
+    sa.Column("fingerprint", sa.Text, primary_key=True),
+    sa.Column("body", sa.Text, nullable=False),
+)
+
+incident = sa.Table(
+    "incident",
+    metadata,
+    sa.Column("incident_key", sa.Text, primary_key=True),
+    sa.Column("body", sa.Text, nullable=False),
+)
+
+_NOTICE_WAITS = sa.text("delivered_us IS NULL AND dead_us IS NULL")
+
+notice = sa.Table(
+    "notice",
+    metadata,
+    sa.Column("id", _Id, primary_key=True, autoincrement=False),
+    sa.Column("incident", sa.Text, nullable=False),
+    sa.Column("transition", sa.Integer, nullable=False),
+    sa.Column("channel", sa.Text, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("created_us", sa.BigInteger, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("next_attempt_us", sa.BigInteger, nullable=False),
+    sa.Column("delivered_us", sa.BigInteger),
+    sa.Column("dead_us", sa.BigInteger),
+    sa.Column("last_error", sa.Text),
+    sa.Column("last_error_us", sa.BigInteger),
+    sa.UniqueConstraint("incident", "transition", "channel", name="notice_once"),
+    sa.Index("notice_waiting", "id", sqlite_where=_NOTICE_WAITS, postgresql_where=_NOTICE_WAITS),
+)
+
+alert_action = sa.Table(
+    "alert_action",
+    metadata,
+    sa.Column("id", _Id, primary_key=True, autoincrement=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("matchers", sa.Text, nullable=False),
+    sa.Column("author", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("at_us", sa.BigInteger, nullable=False),
+    sa.Column("until_us", sa.BigInteger),
 )
