@@ -215,6 +215,23 @@ OPTIONS: dict[str, Option] = {
             "/opt/airflow/promises/*.yaml",
         ),
         Option(
+            "channels",
+            "string",
+            "",  # not {}: Airflow formats defaults
+            "JSON object of the channels that people are told by, each a name and its settings; "
+            "types: file, webhook, alertmanager, pagerduty, slack, smtp, notifier.",
+            '{"oncall": {"type": "slack", "url": "https://hooks.slack.com/services/…"}}',
+            is_sensitive=True,
+        ),
+        Option(
+            "routes",
+            "string",
+            "[]",
+            "JSON list of routes: which alerts go to which channels, when and how often. Without "
+            "one, all alerts go to all channels.",
+            '[{"name": "pages", "matchers": ["severity=page"], "channels": ["oncall"]}]',
+        ),
+        Option(
             "max_request_bytes",
             "integer",
             str(64 * 1024 * 1024),
@@ -402,6 +419,22 @@ def namespace_dags() -> dict[str, list[str]]:
 def sla_files() -> str:
     """[provenance] sla_files: which YAML files have promises; empty for none."""
     return _text("sla_files").strip()
+
+
+def channels() -> str:
+    """[provenance] channels: how people are told, as JSON; `alerts.channels.known` reads it."""
+    return _text("channels")
+
+
+def routes() -> str:
+    """[provenance] routes: who is told of what, as JSON; `alerts.routes` reads it."""
+    return _text("routes")
+
+
+def airflow_url() -> str | None:
+    """[api] base_url: where Airflow's pages are, for links, if it is set."""
+    text = os.environ.get("AIRFLOW__API__BASE_URL") or _airflow_cfg("api").get("base_url")
+    return text.rstrip("/") if text else None
 
 
 def max_request_bytes() -> int:

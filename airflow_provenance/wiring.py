@@ -17,6 +17,7 @@ from airflow_provenance.store.sql.store import SqlStore
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from airflow_provenance.alerts.deliver import Deliverer
     from airflow_provenance.collect.feeds.base import Feed, Route
     from airflow_provenance.collect.forward import Forwarder
     from airflow_provenance.collect.http_target import HttpTarget
@@ -141,6 +142,33 @@ def open_forwarder(store: Store) -> Forwarder:
     from airflow_provenance.collect.forward import Forwarder
 
     return Forwarder(store, open_feeds())
+
+
+def open_deliverer(store: Store) -> Deliverer:
+    """Return what tells people of a store's alerts, by the settings' channels and routes.
+
+    Raises:
+        SettingsError: a channel or a route is wrong.
+    """
+    from airflow_provenance.alerts.channels.known import open_channel, parse_channels
+    from airflow_provenance.alerts.deliver import Deliverer, Told
+    from airflow_provenance.alerts.lineage import Lineage
+    from airflow_provenance.alerts.message import Cleaner
+    from airflow_provenance.alerts.routes import parse_routes
+    from airflow_provenance.emit.redact import Redactor
+
+    redactor = Redactor.configured()
+    configs = parse_channels(settings.channels())
+    routes = parse_routes(settings.routes(), [one.name for one in configs])
+    source = settings.namespace()
+    return Deliverer(
+        store,
+        {one.name: open_channel(one, source, redactor.message) for one in configs},
+        routes,
+        Told(Cleaner(redactor.message, redactor.name), settings.airflow_url()),
+        SystemClock(),
+        Lineage(store),
+    )
 
 
 def open_api(url: str | None = None, *, is_in_airflow: bool = False) -> FastAPI:

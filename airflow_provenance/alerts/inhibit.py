@@ -39,6 +39,7 @@ def absorb(
         alerts: all there are, by fingerprint.
         told: fingerprints of those that people know of.
         upstream: the lineage.
+        now_us: now.
         grace_us: how long what is downstream may take to recover once the upstream has.
     """
     active = {key: one for key, one in alerts.items() if one.ended_us is None}
@@ -62,7 +63,7 @@ def absorb(
 
 
 def _left(one: Alert, root: Alert | None, *, is_told: bool, now_us: int, grace_us: int) -> Alert:
-    """Return an alert whose cause upstream is over: for some time it may still recover by itself."""
+    """Return an alert whose cause upstream is over: for a while it may recover by itself."""
     until_us = one.absorbed_until_us
     if root is not None and root.ended_us is not None:
         until_us = max(until_us, root.ended_us + grace_us)

@@ -47,6 +47,7 @@ class Rules(NamedTuple):
         actions: what was acknowledged, silenced and excused.
         hold_us: how long a breach of a promise must last before anybody is told.
         channels: the names of all there are.
+        is_withdrawn: whether a promise is in force no more: nobody waits for it.
     """
 
     routes: Sequence[Route]
@@ -54,6 +55,7 @@ class Rules(NamedTuple):
     hold_us: Callable[[str], int] = lambda _policy: 0
     upstream: Upstream = nothing_upstream
     channels: Sequence[str] = ()
+    is_withdrawn: Callable[[str], bool] = lambda _policy: False
 
 
 class Advanced(NamedTuple):
@@ -71,7 +73,7 @@ def advance(
     said = _Said(rules.actions, now_us)
     told = {key for one in before.incidents.values() if not one.closed_us for key in one.told}
     alerts = take(before.alerts, changes, rules.hold_us)
-    alerts = {key: said.excused(one) for key, one in alerts.items()}
+    alerts = {key: said.excused(_withdrawn(one, rules, now_us)) for key, one in alerts.items()}
     grace_us = max((one.group_interval_us for one in rules.routes), default=0)
     alerts = absorb(alerts, told, rules.upstream, now_us, grace_us)
     incidents, notices = dict(before.incidents), []
@@ -97,6 +99,12 @@ def advance(
         incidents={key: one for key, one in incidents.items() if not _is_old(one, now_us)},
     )
     return Advanced(state, notices)
+
+
+def _withdrawn(alert: Alert, rules: Rules, now_us: int) -> Alert:
+    if alert.ended_us is not None or not rules.is_withdrawn(alert.change.policy_id):
+        return alert
+    return msgspec.structs.replace(alert, ended_us=now_us, outcome="no longer promised")
 
 
 def _opened(

@@ -3,7 +3,7 @@
 ``[provenance] routes`` is a JSON list; an alert goes the routes that its promise names in
 ``notify``, else the first whose matchers it meets (and on, where that says ``continue``)::
 
-    [{"name": "data-oncall", "matchers": ["severity=\\"page\\""], "channels": ["pager"],
+    [{"name": "data-oncall", "matchers": ["severity=page"], "channels": ["pager"],
       "escalate": [{"after": "30m", "channels": ["lead"]}]},
      {"name": "everybody", "channels": ["slack"], "repeat_interval": "1d",
       "mute": [{"days": ["sat", "sun"], "zone": "Europe/Berlin"}]}]

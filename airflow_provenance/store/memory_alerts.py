@@ -49,22 +49,22 @@ class MemoryAlerts:
         one = self._notices[id_]
         if one.attempts != attempts or one.delivered_us is not None or one.dead_us is not None:
             return False
-        self._change(id_, attempts=attempts + 1, next_attempt_us=until_us)
+        self._change_notice(id_, attempts=attempts + 1, next_attempt_us=until_us)
         return True
 
     def settle_notice(
         self, id_: int, at_us: int, *, error: str | None = None, next_attempt_us: int | None = None
     ) -> None:
         if error is None:
-            self._change(id_, delivered_us=at_us)
+            self._change_notice(id_, delivered_us=at_us)
         elif next_attempt_us is None:
-            self._change(id_, dead_us=at_us, last_error=error, last_error_us=at_us)
+            self._change_notice(id_, dead_us=at_us, last_error=error, last_error_us=at_us)
         else:
-            self._change(
+            self._change_notice(
                 id_, next_attempt_us=next_attempt_us, last_error=error, last_error_us=at_us
             )
 
-    def _change(self, id_: int, **members: object) -> None:
+    def _change_notice(self, id_: int, **members: object) -> None:
         self._notices[id_] = msgspec.structs.replace(self._notices[id_], **members)
 
     def notices(self, limit: int = 100) -> list[Queued]:

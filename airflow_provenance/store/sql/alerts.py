@@ -127,7 +127,9 @@ class SqlAlerts:
         return kept
 
     def actions(self, since_us: int | None = None) -> list[Action]:
-        query = f"SELECT {_ACTION} FROM alert_action WHERE until_us IS NULL OR until_us > ? ORDER BY id"
+        query = (
+            f"SELECT {_ACTION} FROM alert_action WHERE until_us IS NULL OR until_us > ? ORDER BY id"
+        )
         since = -1 if since_us is None else since_us
         with reading(self._engine) as bulk:
             rows = bulk.fetch(query, (since,))
