@@ -249,7 +249,7 @@ def _say(
                     one.author,
                     one.reason,
                     format_time(one.until_us) or "",
-                )  # fmt: skip
+                )
                 for one in actions
             ],
         )

@@ -157,7 +157,7 @@ def test_a_ticket_upstream_keeps_no_page_from_anybody() -> None:
 
 
 def test_in_a_circle_the_first_to_break_absorbs_the_others() -> None:
-    people = People(route(), upstream=lambda one, _: frozenset({"dag:a", "dag:b"}))
+    people = People(route(), upstream=lambda _one, _targets: frozenset({"dag:a", "dag:b"}))
     people.at(
         0,
         people.change("breached", 0, "a", breached_us=T0 - MIN),
