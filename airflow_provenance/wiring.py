@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from airflow_provenance.alerts.deliver import Deliverer
+    from airflow_provenance.collect.evaluator import Evaluator
     from airflow_provenance.collect.feeds.base import Feed, Route
     from airflow_provenance.collect.forward import Forwarder
     from airflow_provenance.collect.http_target import HttpTarget
+    from airflow_provenance.collect.promise_sources import PromiseSources
     from airflow_provenance.collect.reconcile import Reconciler
     from airflow_provenance.domain.feed import FeedConfig
     from airflow_provenance.store.base import ProvenanceWriter, Store
@@ -74,6 +76,34 @@ def open_reconciler(store: Store, *, grace_seconds: float | None = None) -> Reco
     if grace_seconds is None:
         grace_seconds = settings.reconcile_grace_seconds()
     return Reconciler(store, settings.namespace(), SystemClock(), int(grace_seconds * 1e6))
+
+
+def open_sources(store: Store, *, with_airflow: bool | None = None) -> PromiseSources:
+    """Return the promises of the settings' files and, where there is one, of Airflow's DAGs.
+
+    Args:
+        store: knows which were in force last.
+        with_airflow: whether to ask Airflow's database; None: where one is configured.
+    """
+    from airflow_provenance.collect import airflow_promises
+    from airflow_provenance.collect.promise_sources import PromiseSources
+
+    if with_airflow is None:
+        with_airflow = settings.is_airflow_database_set()
+    dags = airflow_promises if with_airflow else None
+    return PromiseSources(settings.sla_files(), dags, store.policies())
+
+
+def open_evaluator(store: Store) -> Evaluator:
+    """Return what records how promises stand."""
+    from airflow_provenance.collect import airflow_expected
+    from airflow_provenance.collect.evaluator import Evaluator
+    from airflow_provenance.collect.expectations import Expectations
+
+    has_airflow = settings.is_airflow_database_set()
+    expectations = Expectations(store, airflow_expected) if has_airflow else None
+    sources = open_sources(store, with_airflow=has_airflow)
+    return Evaluator(store, sources, expectations, SystemClock())
 
 
 def sends_spool(url: str | None) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import quote
 
 from airflow_provenance.domain.clock import format_time
+from airflow_provenance.sla import causes
 from airflow_provenance.sla.durations import format_duration
 
 if TYPE_CHECKING:
@@ -25,6 +26,27 @@ _WORDS = {
     "escalated": "nobody acknowledged: ",
     "acknowledged": "acknowledged: ",
     "digest": "digest: ",
+}
+
+
+# In words, and the command that shows more.
+_CAUSES = {
+    causes.PAUSED: ("the DAG is paused", "airflow dags unpause {dag}"),
+    causes.DAG_DELETED: ("the DAG was deleted", "airflow dags list"),
+    causes.DAG_REMOVED: ("the DAG is in no file any more", "airflow dags list"),
+    causes.IMPORT_ERROR: ("the DAG's file cannot be imported", "airflow dags list-import-errors"),
+    causes.SCHEDULER_DOWN: ("Airflow's scheduler was down", "airflow jobs check"),
+    causes.MAX_ACTIVE_RUNS: (
+        "as many runs as the DAG may have were active",
+        "airflow dags list-runs {dag} --state running",
+    ),
+    causes.POOL_FULL: ("its pool was full", "airflow pools list"),
+    causes.WAITS_FOR_ASSETS: ("an asset that it waits for was not updated", None),
+    causes.AIRFLOW_UNREACHABLE: ("Airflow's database could not be reached", "airflow db check"),
+    causes.SKIPPED: ("a later run was made instead", None),
+    causes.FAILED: ("it failed", "airflow-provenance runs --dag {dag} --state FAIL"),
+    causes.RUNNING: ("it is still running", None),
+    causes.UNKNOWN: ("not known", None),
 }
 
 
@@ -86,7 +108,7 @@ def message_of(notice: Notice, clean: Cleaner, base_url: str | None = None) -> M
     if notice.by:
         facts.append(("by", clean.text(notice.by)))
     if notice.firing:
-        facts.append(("next", _next_step(one, name)))
+        facts.append(("next", _next_step(one, name, clean)))
     links = _links(one, clean, base_url)
     status: Status = "firing" if notice.firing else "resolved"
     if notice.kind == "acknowledged":
@@ -111,7 +133,7 @@ def message_of(notice: Notice, clean: Cleaner, base_url: str | None = None) -> M
             "title": title,
             "route": notice.route,
             "by": clean.text(notice.by) if notice.by else None,
-            "next_step": _next_step(one, name) if notice.firing else None,
+            "next_step": _next_step(one, name, clean) if notice.firing else None,
             "links": dict(links),
             "firing": [_data(each, clean) for each in notice.firing],
             "resolved": [_data(each, clean) for each in notice.resolved],
@@ -147,7 +169,8 @@ def _facts(item: Item, clean: Cleaner) -> list[tuple[str, str]]:
         rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         found.append((f"affected ({len(names)})", ", ".join(names[:_SHOWN]) + rest))
     if item.cause:
-        found.append(("cause", clean.text(item.cause)))
+        words, _ = _CAUSES.get(item.cause, (clean.text(item.cause), None))
+        found.append(("cause", words))
     if item.owner:
         found.append(("owner", item.owner))
     return found
@@ -182,9 +205,15 @@ def _moment(us: int) -> str:
     return (format_time(us) or "")[:19].replace("T", " ") + " UTC"
 
 
-def _next_step(item: Item, name: str) -> str:
+def _next_step(item: Item, name: str, clean: Cleaner) -> str:
     if item.target.startswith("channel:"):
         return "airflow-provenance sla alerts"
+    _, command = _CAUSES.get(item.cause or "", ("", None))
+    kind, _, target = item.target.partition(":")
+    if command is not None and kind in ("dag", "task"):
+        return command.format(
+            dag=clean.name(target.partition(".")[0] if kind == "task" else target)
+        )
     return f"airflow-provenance sla status --policy {name}"
 
 

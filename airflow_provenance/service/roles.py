@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provenance import settings, wiring
 from airflow_provenance.errors import ProvenanceError, SettingsError
+from airflow_provenance.service.heartbeat import Heartbeat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,6 +92,30 @@ def _open_reconcile(store: Store) -> Step:
                 found.missing,
                 extra={"role": loop.role.name},
             )
+        return False
+
+    return Step(step)
+
+
+def _open_evaluate(store: Store) -> Step:
+    evaluator = wiring.open_evaluator(store)
+    heartbeat = Heartbeat(settings.spool_dir(), settings.sla_ping_url())
+
+    def step(should_stop: Callable[[], bool], loop: Loop) -> bool:
+        began = time.monotonic()
+        ticked = evaluator.run_once(should_stop)
+        loop.counts["promises_evaluated"] += ticked.evaluated
+        loop.counts["evaluation_changes"] += len(ticked.changes)
+        loop.gauges["promises_in_force", ""] = ticked.policies
+        loop.gauges["evaluate_tick_seconds", ""] = time.monotonic() - began
+        for one in ticked.changes:
+            cause = f", {one.cause}" if one.cause else ""
+            _log.info(
+                *("%s: %s %s%s", one.policy_id, one.state, one.period, cause),
+                extra={"role": loop.role.name},
+            )
+        if not should_stop():
+            heartbeat.beat(loop)
         return False
 
     return Step(step)
@@ -201,6 +226,7 @@ ROLES: dict[str, Role] = {
     for role in (
         Role("drain", _open_drain, needs_store=lambda url: not wiring.sends_spool(url)),
         Role("forward", _open_forward, once_across_hosts=True),
+        Role("evaluate", _open_evaluate, once_across_hosts=True),
         Role("deliver", _open_deliver, once_across_hosts=True),
         Role("reconcile", _open_reconcile, once_across_hosts=True, idle_pause_seconds=30.0),
     )

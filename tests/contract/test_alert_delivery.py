@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
 S = 1_000_000
 T0 = 1_772_442_000 * S  # 2026-03-02T09:00:00Z
-KEY = "R0123456789ABCDEF0123456789ABCDEF"
+KEY = "0123456789ABCDEF0123456789ABCDEF"
 SECRET_PATH = "services/T000/B000/s3cr3tOfSlack"  # noqa: S105 - nobody's
 PASSWORD = "s3cr3t-of-mail"  # noqa: S105
 TOKEN = "ghp_0123456789abcdefghijABCDEFGHIJ012345"  # noqa: S105
-CAUSE = f"it failed: no row for 'Anna Schmidt', token {TOKEN}"
+CAUSE = f"Failing row contains (17, Anna Schmidt). token {TOKEN}"
 
 
 def change(state: str, at: int, policy: str = "orders", **values: Any) -> EvaluationChange:

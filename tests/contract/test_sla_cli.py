@@ -95,6 +95,7 @@ def test_evaluate_prints_the_verdict_of_a_moment(shop: Shop) -> None:
         "recovered_at": None,
         "late_by_seconds": None,
         "reason": "",
+        "cause": None,
     }
     (full,) = shop.evaluate(f"{DAY}07:00:00", "full", 1)
     assert (full["state"], full["observed"], full["threshold"]) == ("breached", 99, 100.0)
