@@ -168,11 +168,13 @@ def test_in_a_circle_the_first_to_break_absorbs_the_others() -> None:
     assert [one.policy for one in notice.firing[0].affected] == ["a"]
 
 
-def test_flapping_inside_the_time_to_hold_tells_nobody() -> None:
+@pytest.mark.parametrize("is_seen_anew", [False, True])
+def test_flapping_inside_the_time_to_hold_tells_nobody(is_seen_anew: bool) -> None:
     people = People(route(), hold_us=10 * MIN)
     for minute in range(0, 120, 8):
         at = minute * MIN
-        assert people.at(at, people.change("breached", at, detected_us=T0)) == []
+        seen = {"detected_us": T0 + at if is_seen_anew else T0}
+        assert people.at(at, people.change("breached", at, **seen)) == []
         assert people.at(at + 7 * MIN, people.change("ok", at + 7 * MIN)) == []
     at = 120 * MIN
     people.at(at, people.change("breached", at, detected_us=T0))
