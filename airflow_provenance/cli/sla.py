@@ -73,9 +73,9 @@ def _read(options: argparse.Namespace, store: Store) -> tuple[list[Declared], li
     with_airflow = settings.is_airflow_database_set() and not options.no_airflow
     if not (with_airflow or settings.sla_files()):
         raise SettingsError("no promises: name a file, or set [provenance] sla_files")
-    sources = wiring.open_sources(store, with_airflow=with_airflow)
     # Airflow logs to standard output, where the answer must stand alone.
     with contextlib.redirect_stdout(sys.stderr):
+        sources = wiring.open_sources(store, with_airflow=with_airflow)
         sources.refresh()
     return [one for _, one in sources.active], sources.problems
 
