@@ -11,6 +11,7 @@ import pytest
 from airflow_provenance.collect.evaluator import Evaluator
 from airflow_provenance.collect.promise_sources import PromiseSources
 from airflow_provenance.domain.clock import FixedClock
+from airflow_provenance.errors import StoreUnavailableError
 from tests.contract.support import ingest_all
 from tests.support.sla_events import dag_run, us
 
@@ -163,3 +164,21 @@ def test_two_evaluators_that_lead_in_turn_tell_once(world: World, tmp_path: Path
     assert world.tick("2026-03-02T09:00:01") == [("shop-by-nine", "breached", "2026-03-02T09:00")]
     assert other.tick("2026-03-02T09:00:02") == []
     assert world.tick("2026-03-02T09:00:03") == []
+
+
+def test_an_outage_of_airflow_is_told_once_and_promises_are_judged_all_the_same(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Down:
+        def promises(self, since_us: int = 0) -> list[Any]:  # noqa: ARG002 - a protocol
+            raise StoreUnavailableError("Airflow's database cannot be read")
+
+        def serialized(self) -> set[str]:
+            raise AssertionError
+
+    sources = PromiseSources(str(world.file), Down(), world.store.policies())
+    world.evaluator = Evaluator(world.store, sources, None, world.clock)
+    for second in range(0, 40, 5):
+        world.tick(f"2026-03-02T06:00:{second:02}")
+    assert len([one for one in caplog.messages if "cannot be read" in one]) == 1
+    assert world.tick("2026-03-02T09:00:01") == [("shop-by-nine", "breached", "2026-03-02T09:00")]
