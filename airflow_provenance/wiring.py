@@ -71,8 +71,10 @@ def open_reconciler(store: Store, *, grace_seconds: float | None = None) -> Reco
         grace_seconds: how long ago a row must have changed to be compared; None: the setting's.
     """
     # Here: a service without this role need not load what it reads by.
+    from airflow_provenance.collect import airflow_record
     from airflow_provenance.collect.reconcile import Reconciler
 
+    airflow_record.load()
     if grace_seconds is None:
         grace_seconds = settings.reconcile_grace_seconds()
     return Reconciler(store, settings.namespace(), SystemClock(), int(grace_seconds * 1e6))
@@ -85,11 +87,13 @@ def open_sources(store: Store, *, with_airflow: bool | None = None) -> PromiseSo
         store: knows which were in force last.
         with_airflow: whether to ask Airflow's database; None: where one is configured.
     """
-    from airflow_provenance.collect import airflow_promises
+    from airflow_provenance.collect import airflow_promises, airflow_record
     from airflow_provenance.collect.promise_sources import PromiseSources
 
     if with_airflow is None:
         with_airflow = settings.is_airflow_database_set()
+    if with_airflow:
+        airflow_record.load()
     dags = airflow_promises if with_airflow else None
     return PromiseSources(settings.sla_files(), dags, store.policies())
 
@@ -189,6 +193,10 @@ def open_deliverer(store: Store) -> Deliverer:
 
     redactor = Redactor.configured()
     configs = parse_channels(settings.channels())
+    if any(one.type == "notifier" for one in configs):
+        from airflow_provenance.collect import airflow_record
+
+        airflow_record.load()  # what notifiers import, while no other thread does
     routes = parse_routes(settings.routes(), [one.name for one in configs])
     source = settings.namespace()
     return Deliverer(

@@ -7,6 +7,7 @@ scheduler. `expectations` keeps what is read here in our store.
 from __future__ import annotations
 
 import itertools
+import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provenance.collect.airflow_record import _moment, _session, _us
@@ -15,10 +16,11 @@ from airflow_provenance.store.promises import ExpectedRow
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
+    from datetime import datetime
 
+_log = logging.getLogger(__name__)
 # A DAG that runs every minute has so many in 13 days; nobody waits for more.
 _MOST = 20_000
-# A little more than a second: what a scheduler that lives needs at most to make a run.
 _PAUSE_EVENTS = ("patch_dag", "patch_dags", "cli_dag_pause", "cli_dag_unpause", "pause", "unpause")
 
 
@@ -205,6 +207,7 @@ class Timetables:
 
     def __init__(self) -> None:
         self._dags: dict[str, tuple[Any, Any]] = {}
+        self._failed: set[str] = set()  # told already
 
     def expected(self, dag_ids: Collection[str], until_us: int) -> dict[str, list[ExpectedRow]]:
         """Return the runs that DAGs are to have next, from the first that Airflow has yet to make.
@@ -233,8 +236,15 @@ class Timetables:
                         continue
                     self._dags[dag_id] = (stamp, row.dag)
                 dag = self._dags[dag_id][1]
-                if getattr(dag.timetable, "can_be_scheduled", True):
+                if not getattr(dag.timetable, "can_be_scheduled", True):
+                    continue
+                try:
                     found[dag_id] = list(_chain(dag, model, until_us))
+                except Exception as error:  # noqa: BLE001 - a timetable is anybody's code
+                    if dag_id not in self._failed:
+                        text = f"{type(error).__name__}: {error}"
+                        _log.warning("the schedule of %s cannot be told (%s)", dag_id, text)
+                    self._failed.add(dag_id)
         return found
 
 
@@ -246,9 +256,14 @@ def _chain(dag: Any, model: Any, until_us: int) -> Iterator[ExpectedRow]:
     restriction = TimeRestriction(earliest, latest, catchup=True)
     info = dag.timetable.next_run_info_from_dag_model(dag_model=model)
     for _ in range(_MOST):
-        if info is None or (due_us := _us(info.run_after) or 0) > until_us:
+        if info is None or (due_us := _instant(info.run_after)) > until_us:
             return
-        yield ExpectedRow(
-            dag_id=dag.dag_id, due_us=due_us, logical_us=_us(getattr(info, "logical_date", None))
-        )
+        logical = getattr(info, "logical_date", None)
+        logical_us = None if logical is None else _instant(logical)
+        yield ExpectedRow(dag_id=dag.dag_id, due_us=due_us, logical_us=logical_us)
         info = dag.timetable.next_dagrun_info_v2(last_dagrun_info=info, restriction=restriction)
+
+
+def _instant(moment: datetime) -> int:
+    """Return a time of a timetable: pendulum's, whose differences are no plain timedelta."""
+    return round(moment.timestamp() * 1e6)

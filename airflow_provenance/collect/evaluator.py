@@ -86,6 +86,7 @@ class Evaluator:
         self._told: set[str] = set()
         self._observe_at_us = 0
         self._from_us = 0
+        self._outage: str | None = None  # of Airflow's database
         self._dues: dict[tuple[str, str], int | None] = {}
 
     def run_once(self, should_stop: Callable[[], bool] = lambda: False) -> Ticked:
@@ -134,10 +135,12 @@ class Evaluator:
         try:
             changed = self._sources.refresh(ask_airflow=asks)
         except StoreUnavailableError as error:
-            self._tell([str(error)])
+            self._outage = str(error)
             changed = True
         else:
-            self._tell(self._sources.problems)
+            self._outage = None if asks else self._outage
+        outage = [] if self._outage is None else [self._outage]
+        self._tell([*self._sources.problems, *outage])
         if not changed:
             return set()
         self._store.put_policies(self._sources.rows(), now_us)
@@ -171,8 +174,8 @@ class Evaluator:
         try:
             changed = self._expectations.observe(dag_ids, now_us, self._store.mark(OBSERVED))
         except StoreUnavailableError as error:
-            if self._expectations.unreachable(now_us):
-                _log.warning("%s", error, extra={"role": "evaluate"})
+            self._outage = self._outage or str(error)
+            self._expectations.unreachable(now_us)
             return set()
         self._store.set_mark(OBSERVED, now_us)
         return {slug for slug, one in self._watched.items() if one.policy.target.dag in changed}

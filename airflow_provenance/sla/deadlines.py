@@ -188,6 +188,7 @@ def missing_run(
         cause = None
         if (maker.now_us if came_us is None else came_us) > due_us:
             has_later = any((run.run_after_us or 0) > one.due_us + _NEAR_US for run in runs)
+            has_later |= any(o.came_us is not None and o.due_us > one.due_us for o in expected)
             until_us = due_us if came_us is None else came_us
             cause = causes.why_absent(provenance, dag, one.due_us, until_us, has_later=has_later)
         found.append(
