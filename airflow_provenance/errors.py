@@ -14,6 +14,8 @@
     ├── EventError               an event that cannot be ingested: it goes to the quarantine
     ├── EventRefusedError        an event that a backend does not take: it is set aside
     ├── FeedUnavailableError     a backend does not answer, or not to us: try again later
+    ├── NoticeRefusedError       a notice that a channel does not take: it is given up
+    ├── ChannelUnavailableError  a channel does not answer, or not to us: try again later
     └── StoreError               the store cannot be used as it is
         ├── StoreMigrationError    its schema is missing, older or newer: ``db migrate``, upgrade
         └── StoreUnavailableError  it cannot be reached or written: check disk, rights, server
@@ -97,6 +99,22 @@ class FeedUnavailableError(ProvenanceError):
     ) -> None:
         super().__init__(message)
         self.may_be_the_event = may_be_the_event
+        self.retry_after_s = retry_after_s
+
+
+class NoticeRefusedError(ProvenanceError):
+    """A channel does not take a notice, and will not if it is sent again."""
+
+
+class ChannelUnavailableError(ProvenanceError):
+    """A channel cannot deliver now.
+
+    Attributes:
+        retry_after_s: how long it asks us to wait.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
         self.retry_after_s = retry_after_s
 
 

@@ -215,6 +215,31 @@ OPTIONS: dict[str, Option] = {
             "/opt/airflow/promises/*.yaml",
         ),
         Option(
+            "channels",
+            "string",
+            "",  # not {}: Airflow formats defaults
+            "JSON object of the channels that people are told by, each a name and its settings; "
+            "types: file, webhook, alertmanager, pagerduty, slack, smtp, notifier.",
+            '{"oncall": {"type": "slack", "url": "https://hooks.slack.com/services/…"}}',
+            is_sensitive=True,
+        ),
+        Option(
+            "routes",
+            "string",
+            "[]",
+            "JSON list of routes: which alerts go to which channels, when and how often. Without "
+            "one, all alerts go to all channels.",
+            '[{"name": "pages", "matchers": ["severity=page"], "channels": ["oncall"]}]',
+        ),
+        Option(
+            "sla_ping_url",
+            "string",
+            "",
+            "Asked once a minute while promises are evaluated: who waits for it notices that "
+            "nobody evaluates.",
+            "https://hc-ping.com/your-uuid",
+        ),
+        Option(
             "max_request_bytes",
             "integer",
             str(64 * 1024 * 1024),
@@ -404,6 +429,34 @@ def sla_files() -> str:
     return _text("sla_files").strip()
 
 
+def channels() -> str:
+    """[provenance] channels: how people are told, as JSON; `alerts.channels.known` reads it."""
+    return _text("channels")
+
+
+def routes() -> str:
+    """[provenance] routes: who is told of what, as JSON; `alerts.routes` reads it."""
+    return _text("routes")
+
+
+def airflow_url() -> str | None:
+    """[api] base_url: where Airflow's pages are, for links, if it is set."""
+    text = os.environ.get("AIRFLOW__API__BASE_URL") or _airflow_cfg("api").get("base_url")
+    return text.rstrip("/") if text else None
+
+
+def sla_ping_url() -> str:
+    """[provenance] sla_ping_url: what is asked as long as promises are evaluated; empty for none.
+
+    Raises:
+        SettingsError: it is no URL of a web server.
+    """
+    url = _text("sla_ping_url").strip()
+    if url and not url.startswith(("http://", "https://")):
+        raise _refusal("sla_ping_url", url, "give a URL that begins with http:// or https://")
+    return url
+
+
 def max_request_bytes() -> int:
     """[provenance] max_request_bytes: the largest body of a request that sends events."""
     return _whole_number("max_request_bytes")
@@ -460,6 +513,17 @@ def openlineage_transport() -> dict[str, Any] | None:
     if not isinstance(transport, dict):
         raise SettingsError("[openlineage] transport is no JSON object")
     return transport
+
+
+def is_airflow_database_set() -> bool:
+    """Whether Airflow's metadata database can be asked here: set, or its SQLite file is there."""
+    url = os.environ.get("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN") or _airflow_conf(
+        "database", "sql_alchemy_conn"
+    )
+    url = url or f"sqlite:///{airflow_home()}/airflow.db"
+    if url.startswith("sqlite"):
+        return Path(url.partition(":///")[2].partition("?")[0]).expanduser().is_file()
+    return "://" in url and not url.startswith("airflow-db-not-allowed")
 
 
 def airflow_home() -> Path:

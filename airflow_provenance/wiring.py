@@ -18,9 +18,12 @@ from airflow_provenance.store.sql.store import SqlStore
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from airflow_provenance.alerts.deliver import Deliverer
+    from airflow_provenance.collect.evaluator import Evaluator
     from airflow_provenance.collect.feeds.base import Feed, Route
     from airflow_provenance.collect.forward import Forwarder
     from airflow_provenance.collect.http_target import HttpTarget
+    from airflow_provenance.collect.promise_sources import PromiseSources
     from airflow_provenance.collect.reconcile import Reconciler
     from airflow_provenance.domain.feed import FeedConfig
     from airflow_provenance.store.base import ProvenanceWriter, Store
@@ -69,11 +72,43 @@ def open_reconciler(store: Store, *, grace_seconds: float | None = None) -> Reco
         grace_seconds: how long ago a row must have changed to be compared; None: the setting's.
     """
     # Here: a service without this role need not load what it reads by.
+    from airflow_provenance.collect import airflow_record
     from airflow_provenance.collect.reconcile import Reconciler
 
+    airflow_record.load()
     if grace_seconds is None:
         grace_seconds = settings.reconcile_grace_seconds()
     return Reconciler(store, settings.namespace(), SystemClock(), int(grace_seconds * 1e6))
+
+
+def open_sources(store: Store, *, with_airflow: bool | None = None) -> PromiseSources:
+    """Return the promises of the settings' files and, where there is one, of Airflow's DAGs.
+
+    Args:
+        store: knows which were in force last.
+        with_airflow: whether to ask Airflow's database; None: where one is configured.
+    """
+    from airflow_provenance.collect import airflow_promises, airflow_record
+    from airflow_provenance.collect.promise_sources import PromiseSources
+
+    if with_airflow is None:
+        with_airflow = settings.is_airflow_database_set()
+    if with_airflow:
+        airflow_record.load()
+    dags = airflow_promises if with_airflow else None
+    return PromiseSources(settings.sla_files(), dags, store.policies())
+
+
+def open_evaluator(store: Store) -> Evaluator:
+    """Return what records how promises stand."""
+    from airflow_provenance.collect import airflow_expected
+    from airflow_provenance.collect.evaluator import Evaluator
+    from airflow_provenance.collect.expectations import Expectations
+
+    has_airflow = settings.is_airflow_database_set()
+    expectations = Expectations(store, airflow_expected) if has_airflow else None
+    sources = open_sources(store, with_airflow=has_airflow)
+    return Evaluator(store, sources, expectations, SystemClock())
 
 
 def sends_spool(url: str | None) -> bool:
@@ -154,6 +189,37 @@ def open_forwarder(store: Store) -> Forwarder:
     from airflow_provenance.collect.forward import Forwarder
 
     return Forwarder(store, open_feeds())
+
+
+def open_deliverer(store: Store) -> Deliverer:
+    """Return what tells people of a store's alerts, by the settings' channels and routes.
+
+    Raises:
+        SettingsError: a channel or a route is wrong.
+    """
+    from airflow_provenance.alerts.channels.known import open_channel, parse_channels
+    from airflow_provenance.alerts.deliver import Deliverer, Told
+    from airflow_provenance.alerts.lineage import Lineage
+    from airflow_provenance.alerts.message import Cleaner
+    from airflow_provenance.alerts.routes import parse_routes
+    from airflow_provenance.emit.redact import Redactor
+
+    redactor = Redactor.configured()
+    configs = parse_channels(settings.channels())
+    if any(one.type == "notifier" for one in configs):
+        from airflow_provenance.collect import airflow_record
+
+        airflow_record.load()  # what notifiers import, while no other thread does
+    routes = parse_routes(settings.routes(), [one.name for one in configs])
+    source = settings.namespace()
+    return Deliverer(
+        store,
+        {one.name: open_channel(one, source, redactor.message) for one in configs},
+        routes,
+        Told(Cleaner(redactor.message, redactor.name), settings.airflow_url()),
+        SystemClock(),
+        Lineage(store),
+    )
 
 
 def open_api(url: str | None = None, *, is_in_airflow: bool = False) -> FastAPI:

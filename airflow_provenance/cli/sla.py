@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provenance import settings, wiring
+from airflow_provenance.cli import alerts, sla_status
 from airflow_provenance.cli.output import add_common, say, say_json, say_table, tell
 from airflow_provenance.domain.clock import SystemClock, format_time, parse_time
 from airflow_provenance.errors import EventError, PolicyError, SettingsError
 from airflow_provenance.sla.durations import format_duration
-from airflow_provenance.sla.evaluate import evaluate
+from airflow_provenance.sla.evaluate import LOOKBACK_US, evaluate
 from airflow_provenance.sla.evaluation import Evaluation, State, evaluation_json
 from airflow_provenance.sla.facts import ExpectedRun
-from airflow_provenance.sla.files import Declared, Problem, find_files, read_files
+from airflow_provenance.sla.files import Declared, read_files
+from airflow_provenance.sla.ledger import recorded_with_ledger
 from airflow_provenance.sla.lint import unknown_targets
 from airflow_provenance.sla.policy import to_plain
 from airflow_provenance.sla.recorded import RecordedProvenance
@@ -22,6 +27,9 @@ from airflow_provenance.sla.recorded import RecordedProvenance
 if TYPE_CHECKING:
     import argparse
 
+    from airflow_provenance.store.base import Store
+
+_AT_LINE = re.compile(r"(.+?):(\d+): (.*)", re.DOTALL)
 _BAD = {State.BREACHED, State.EXPIRED}
 
 
@@ -46,51 +54,69 @@ def register(commands: Any) -> None:
             *(["files"] if one is lint else ["--file"]),
             **({"nargs": "*"} if one is lint else {"action": "append", "dest": "files"}),
             metavar="FILE",
-            help="YAML file of promises, instead of [provenance] sla_files",
+            help="YAML file of promises, instead of [provenance] sla_files and the DAGs'",
+        )
+        one.add_argument(
+            "--no-airflow",
+            action="store_true",
+            help="do not ask Airflow's database for the promises of DAGs",
         )
         add_common(one)
         one.set_defaults(function=function)
+    alerts.register(actions)
 
 
-def _read(options: argparse.Namespace) -> tuple[list[Declared], list[Problem]]:
+def _read(options: argparse.Namespace, store: Store) -> tuple[list[Declared], list[str]]:
+    """Return the promises, and what is wrong with those that are not among them."""
     if options.files:
-        return read_files(map(Path, options.files))
-    pattern = settings.sla_files()
-    if not pattern:
+        found, problems = read_files(map(Path, options.files))
+        return found, [str(one) for one in problems]
+    with_airflow = settings.is_airflow_database_set() and not options.no_airflow
+    if not (with_airflow or settings.sla_files()):
         raise SettingsError("no promises: name a file, or set [provenance] sla_files")
-    paths = find_files(pattern)
-    if not paths:
-        raise SettingsError(f"[provenance] sla_files: no file is {pattern}")
-    return read_files(paths)
+    # Airflow logs to standard output, where the answer must stand alone.
+    with contextlib.redirect_stdout(sys.stderr):
+        sources = wiring.open_sources(store, with_airflow=with_airflow)
+        sources.refresh()
+    return [one for _, one in sources.active], sources.problems
 
 
 def _lint(options: argparse.Namespace) -> int:
-    found, problems = _read(options)
     store = wiring.open_store(options.store)
     try:
-        for where, reason in unknown_targets(store, found):
-            file, _, line = where.rpartition(":")
-            problems.append(Problem(file, int(line), reason))
+        found, problems = _read(options, store)
+        unknown = unknown_targets(store, found)
     finally:
         store.close()
+    problems += [f"{where}: {reason}" for where, reason in unknown]
     if options.json:
         say_json(
             {
                 "promises": [{**to_plain(one.policy), "where": one.where} for one in found],
-                "problems": [one._asdict() for one in problems],
+                "problems": [_problem_json(one) for one in problems],
             }
         )
     else:
         for one in problems:
-            tell(str(one))
+            tell(one)
         if not problems:
             say(f"{len(found)} promises, nothing wrong.")
     return 1 if problems else 0
 
 
-def _good(options: argparse.Namespace) -> list[Declared]:
-    found, problems = _read(options)
-    if problems:
+def _problem_json(text: str) -> dict[str, Any]:
+    found = _AT_LINE.fullmatch(text)
+    if found is None:
+        return {"file": None, "line": None, "reason": text}
+    return {"file": found[1], "line": int(found[2]), "reason": found[3]}
+
+
+def _good(options: argparse.Namespace, store: Store) -> list[Declared]:
+    found, problems = _read(options, store)
+    if problems and not options.files:
+        for one in problems:
+            tell(f"{one}; what was in force stays")
+    elif problems:
         more = f" (and {len(problems) - 1} more: 'sla lint' lists them)" if problems[1:] else ""
         raise PolicyError(f"{problems[0]}{more}")
     wanted = set(options.policy or ())
@@ -124,10 +150,15 @@ def _expected(path: str | None) -> dict[str, list[ExpectedRun]]:
 def _judged(
     options: argparse.Namespace, at_us: int, since_us: int | None
 ) -> list[tuple[Declared, list[Evaluation]]]:
-    declared, expected = _good(options), _expected(options.expected)
+    expected = _expected(options.expected)
     store = wiring.open_store(options.store)
     try:
-        provenance = RecordedProvenance(store, expected)
+        declared = _good(options, store)
+        if options.expected is not None:
+            provenance = RecordedProvenance(store, expected)
+        else:
+            dags = {one.policy.target.dag or "" for one in declared} - {""}
+            provenance = recorded_with_ledger(store, dags, since_us or at_us - LOOKBACK_US)
         return [(one, evaluate(one.policy, provenance, at_us, since_us)) for one in declared]
     finally:
         store.close()
@@ -146,6 +177,14 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
+    if not (options.files or options.expected):
+        store = wiring.open_store(options.store)
+        try:
+            told = sla_status.stored(store, set(options.policy or ()))
+        finally:
+            store.close()
+        if told is not None:
+            return sla_status.tell_stored(told, as_json=options.json)
     judged = _judged(options, SystemClock().now_us(), None)
     newest = [_newest(some) for _, some in judged]
     if options.json:

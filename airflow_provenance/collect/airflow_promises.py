@@ -60,3 +60,15 @@ def _decoded(value: Any) -> Any:
             return _decoded(value["__var"])
         return {name: _decoded(one) for name, one in value.items()}
     return [_decoded(one) for one in value] if isinstance(value, list) else value
+
+
+def serialized() -> set[str]:
+    """Return the ids of all DAGs that are serialized: also of those whose file is broken or gone.
+
+    A DAG's promises last until the DAG is deleted: an import error must not take them back.
+    """
+    from airflow.models.serialized_dag import SerializedDagModel  # noqa: TID251 - as above
+    from sqlalchemy import select
+
+    with _session() as session:
+        return set(session.scalars(select(SerializedDagModel.dag_id).distinct()))

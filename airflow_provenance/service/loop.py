@@ -59,6 +59,7 @@ class Loop:
         self.errors = 0
         self.last_error_at: float | None = None
         self.failure: str | None = "it has not begun yet"
+        self.trouble: str | None = None  # what a step says goes wrong, while it goes on
         self.is_leader = not role.once_across_hosts
         self._store_url, self._lease, self._stop = store_url, lease, stop
         self._step_began: float | None = None
@@ -85,7 +86,7 @@ class Loop:
             return f"stuck for {time.monotonic() - began:.0f} s"
         if not self._thread.is_alive():
             return "it has ended"
-        return self.failure
+        return self.failure or self.trouble
 
     def _run(self) -> None:
         while not self._stop.is_set():

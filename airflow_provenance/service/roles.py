@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provenance import settings, wiring
 from airflow_provenance.errors import ProvenanceError, SettingsError
+from airflow_provenance.service.heartbeat import Heartbeat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,6 +97,30 @@ def _open_reconcile(store: Store) -> Step:
     return Step(step)
 
 
+def _open_evaluate(store: Store) -> Step:
+    evaluator = wiring.open_evaluator(store)
+    heartbeat = Heartbeat(settings.spool_dir(), settings.sla_ping_url())
+
+    def step(should_stop: Callable[[], bool], loop: Loop) -> bool:
+        began = time.monotonic()
+        ticked = evaluator.run_once(should_stop)
+        loop.counts["promises_evaluated"] += ticked.evaluated
+        loop.counts["evaluation_changes"] += len(ticked.changes)
+        loop.gauges["promises_in_force", ""] = ticked.policies
+        loop.gauges["evaluate_tick_seconds", ""] = time.monotonic() - began
+        for one in ticked.changes:
+            cause = f", {one.cause}" if one.cause else ""
+            _log.info(
+                *("%s: %s %s%s", one.policy_id, one.state, one.period, cause),
+                extra={"role": loop.role.name},
+            )
+        if not should_stop():
+            heartbeat.beat(loop)
+        return False
+
+    return Step(step)
+
+
 def _open_forward(store: Store) -> Step:
     forwarder = wiring.open_forwarder(store)
     counted = told = forwarder.totals()
@@ -149,6 +174,34 @@ def _open_forward(store: Store) -> Step:
     return Step(step, close)
 
 
+def _open_deliver(store: Store) -> Step:
+    deliverer = wiring.open_deliverer(store)
+
+    def step(should_stop: Callable[[], bool], loop: Loop) -> bool:
+        done = deliverer.run_once(should_stop)
+        loop.counts["notices_made"] += done.made
+        loop.counts["notices_sent"] += done.sent
+        loop.counts["notices_given_up"] += done.given_up
+        for one in store.channel_states():
+            loop.gauges["channel_waiting", f'{{channel="{one.name}"}}'] = one.waiting
+        if done.sent or done.made:
+            _log.info(
+                "%d notices made, %d sent", done.made, done.sent, extra={"role": loop.role.name}
+            )
+        # Not raised: the round would wait, and other channels with it.
+        trouble = "; ".join(f"channel {name}: {text}" for name, text in done.errors.items())
+        if trouble and trouble != loop.trouble:
+            _log.error("%s", trouble, extra={"role": loop.role.name})
+        loop.trouble = trouble or None
+        return False
+
+    def close(_loop: Loop, _seconds: float) -> bool:
+        deliverer.close()
+        return True
+
+    return Step(step, close)
+
+
 def _tell(report: IngestReport, loop: Loop) -> None:
     if not report.received:
         return
@@ -173,6 +226,8 @@ ROLES: dict[str, Role] = {
     for role in (
         Role("drain", _open_drain, needs_store=lambda url: not wiring.sends_spool(url)),
         Role("forward", _open_forward, once_across_hosts=True),
+        Role("evaluate", _open_evaluate, once_across_hosts=True),
+        Role("deliver", _open_deliver, once_across_hosts=True),
         Role("reconcile", _open_reconcile, once_across_hosts=True, idle_pause_seconds=30.0),
     )
 }

@@ -7,6 +7,7 @@ from datetime import time, timedelta
 from typing import TYPE_CHECKING
 
 from airflow_provenance.domain.clock import format_time
+from airflow_provenance.sla import causes
 from airflow_provenance.sla.calendar import due_instants, local_day
 from airflow_provenance.sla.durations import format_duration, microseconds
 from airflow_provenance.sla.evaluation import Evaluation, Maker, State
@@ -36,7 +37,7 @@ def deadline(
     found = []
     for before_us, due_us in windows:
         mine = [run for run in runs if before_us < (run.due_us or 0) <= due_us]
-        found.append(_by_deadline(policy, provenance, maker, due_us, mine))
+        found.append(_by_deadline(policy, provenance, maker, (before_us, due_us), mine))
     return found
 
 
@@ -53,8 +54,13 @@ def due_windows(
 
 
 def _by_deadline(
-    policy: Policy, provenance: Provenance, maker: Maker, due_us: int, runs: Sequence[RunFact]
+    policy: Policy,
+    provenance: Provenance,
+    maker: Maker,
+    window: tuple[int, int],
+    runs: Sequence[RunFact],
 ) -> Evaluation:
+    before_us, due_us = window
     period = format_time(due_us) or ""
     ends = [done for one in _by_run(runs) if (done := _success_us(one)) is not None]
     came_us = min(ends, default=None)
@@ -64,17 +70,46 @@ def _by_deadline(
     if came_us is not None:
         return maker.awaited(period, due_us, came_us, runs, observed=came_us / 1e6, **shared)
     if not runs and _paused_at(provenance, policy.target.dag or "", min(due_us, maker.now_us)):
-        return maker.make(State.SUSPENDED, period, due_us=due_us, reason="the DAG is paused")
+        return maker.make(
+            State.SUSPENDED,
+            period,
+            due_us=due_us,
+            reason="the DAG is paused",
+            cause=causes.PAUSED,
+        )
     if failed and policy.on_failure == "ignore":
         return maker.make(State.NO_DATA, period, runs, due_us=due_us, reason="failed: not counted")
     if failed and policy.on_failure == "breach_now":
         failed_us = min(run.ended_us or due_us for run in failed)
         times = {"due_us": due_us, "breached_us": min(failed_us, due_us)}
         return maker.make(
-            State.BREACHED, period, runs, waits=True, reason="it failed", **shared, **times
+            State.BREACHED,
+            period,
+            runs,
+            waits=True,
+            reason="it failed",
+            cause=causes.FAILED,
+            **shared,
+            **times,
         )
     reason = "it failed" if failed else "it runs" if runs else "no run"
-    return maker.awaited(period, due_us, None, runs, reason=reason, **shared)
+    cause = None
+    if maker.now_us > due_us:
+        cause = causes.FAILED if failed else causes.RUNNING
+        cause = cause if runs else _why_none(policy, provenance, before_us, due_us)
+    return maker.awaited(period, due_us, None, runs, reason=reason, cause=cause, **shared)
+
+
+def _why_none(policy: Policy, provenance: Provenance, before_us: int, due_us: int) -> str | None:
+    """Return why a DAG has no run in a period: from when the first was expected, if known."""
+    if policy.target.dag is None:
+        return None
+    expected = provenance.expected(policy.target.dag, before_us + 1, due_us) or ()
+    came = [one for one in expected if one.came_us is not None]
+    if came:
+        return causes.RUNNING
+    from_us = min((one.due_us for one in expected), default=due_us)
+    return causes.why_absent(provenance, policy.target.dag, from_us, due_us)
 
 
 def _written_by(
@@ -134,16 +169,31 @@ def missing_run(
             continue
         mine = [run for run in runs if _meets(run, one.due_us, one.logical_us)]
         period, due_us = format_time(one.due_us) or "", one.due_us + grace_us
-        came_us = min((run.known_us for run in mine), default=None)
+        came = [run.known_us for run in mine] + ([one.came_us] if one.came_us is not None else [])
+        came_us = min(came, default=None)
         if came_us is None and _paused_at(provenance, dag, min(due_us, maker.now_us)):
             found.append(
-                maker.make(State.SUSPENDED, period, due_us=due_us, reason="the DAG is paused")
+                maker.make(
+                    State.SUSPENDED,
+                    period,
+                    due_us=due_us,
+                    reason="the DAG is paused",
+                    cause=causes.PAUSED,
+                )
             )
             continue
         late_us = max((maker.now_us if came_us is None else came_us) - one.due_us, 0)
-        reason = "" if mine else f"no run {_text(late_us)} after it was due"
+        reason = "" if came else f"no run {_text(late_us)} after it was due"
         values = {"observed": late_us / 1e6, "threshold": grace_us / 1e6, "unit": "s"}
-        found.append(maker.awaited(period, due_us, came_us, mine, reason=reason, **values))
+        cause = None
+        if (maker.now_us if came_us is None else came_us) > due_us:
+            has_later = any((run.run_after_us or 0) > one.due_us + _NEAR_US for run in runs)
+            has_later |= any(o.came_us is not None and o.due_us > one.due_us for o in expected)
+            until_us = due_us if came_us is None else came_us
+            cause = causes.why_absent(provenance, dag, one.due_us, until_us, has_later=has_later)
+        found.append(
+            maker.awaited(period, due_us, came_us, mine, reason=reason, cause=cause, **values)
+        )
     return found or [maker.nothing("no run is expected")]
 
 

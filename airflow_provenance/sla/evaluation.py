@@ -38,6 +38,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
         breached_us: when the promise broke; `detected_us` when that was noticed.
         recovered_us: when it was made good.
         runs: the numbers of the runs it was computed from.
+        cause: why what was expected did not come: one of `sla.causes`.
     """
 
     policy_id: str
@@ -55,6 +56,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     detected_us: int | None = None
     runs: tuple[int, ...] = ()
     reason: str = ""
+    cause: str | None = None
 
     @property
     def late_by_us(self) -> int | None:
@@ -164,4 +166,5 @@ def evaluation_json(one: Evaluation) -> dict[str, Any]:
         "late_by_seconds": None if late_us is None else late_us / 1e6,
         "runs": list(one.runs),
         "reason": one.reason,
+        "cause": one.cause,
     }

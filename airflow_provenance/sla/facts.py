@@ -113,6 +113,16 @@ class ExpectedRun(msgspec.Struct, frozen=True, kw_only=True):
 
     due_us: int
     logical_us: int | None = None
+    came_us: int | None = None  # when Airflow made it, as its database says
+
+
+class Condition(msgspec.Struct, frozen=True, kw_only=True):
+    """What kept a DAG from running for a time; `causes` has the kinds."""
+
+    kind: str
+    from_us: int
+    until_us: int | None = None
+    detail: str = ""
 
 
 class Provenance(Protocol):
@@ -138,6 +148,9 @@ class Provenance(Protocol):
 
     def pauses(self, dag: str) -> Sequence[tuple[int, int | None]]:
         """Return from when to when a DAG was paused; None: it still is."""
+
+    def conditions(self, dag: str) -> Sequence[Condition]:
+        """Return what kept a DAG from running, and when."""
 
 
 class AsOf:
@@ -169,11 +182,21 @@ class AsOf:
 
     def expected(self, dag: str, since_us: int, until_us: int) -> Sequence[ExpectedRun] | None:
         """See `Provenance.expected`."""
-        return self._provenance.expected(dag, since_us, min(until_us, self._now_us))
+        found = self._provenance.expected(dag, since_us, min(until_us, self._now_us))
+        if found is None:
+            return None
+        return [
+            msgspec.structs.replace(one, came_us=None) if (one.came_us or 0) > self._now_us else one
+            for one in found
+        ]
 
     def pauses(self, dag: str) -> list[tuple[int, int | None]]:
         """See `Provenance.pauses`."""
         return [one for one in self._provenance.pauses(dag) if one[0] <= self._now_us]
+
+    def conditions(self, dag: str) -> list[Condition]:
+        """See `Provenance.conditions`."""
+        return [one for one in self._provenance.conditions(dag) if one.from_us <= self._now_us]
 
     def _seen(self, runs: Sequence[RunFact]) -> list[RunFact]:
         return [self._clipped(run) for run in runs if run.known_us <= self._now_us]

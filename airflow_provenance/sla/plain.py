@@ -8,6 +8,7 @@ import msgspec
 
 from airflow_provenance.sla.facts import (
     AssertionFact,
+    Condition,
     ExpectedRun,
     RunFact,
     SourceFact,
@@ -28,6 +29,7 @@ class PlainProvenance(msgspec.Struct, kw_only=True):
     came_from: dict[int, list[SourceFact]] = {}
     expectations: dict[str, list[ExpectedRun]] = {}
     paused: dict[str, list[tuple[int, int | None]]] = {}
+    held: dict[str, list[Condition]] = {}
 
     def runs(self, target: Target, since_us: int) -> list[RunFact]:
         """See `Provenance.runs`."""
@@ -65,3 +67,7 @@ class PlainProvenance(msgspec.Struct, kw_only=True):
     def pauses(self, dag: str) -> list[tuple[int, int | None]]:
         """See `Provenance.pauses`."""
         return self.paused.get(dag, [])
+
+    def conditions(self, dag: str) -> list[Condition]:
+        """See `Provenance.conditions`."""
+        return self.held.get(dag, [])

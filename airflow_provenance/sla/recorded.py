@@ -14,6 +14,7 @@ from airflow_provenance.domain.run import VersionStatus
 from airflow_provenance.errors import PolicyError
 from airflow_provenance.sla.facts import (
     AssertionFact,
+    Condition,
     ExpectedRun,
     IoFact,
     RunFact,
@@ -43,10 +44,12 @@ class RecordedProvenance:
         store: ProvenanceReader,
         expected: Mapping[str, Sequence[ExpectedRun]] | None = None,
         pauses: Mapping[str, Sequence[tuple[int, int | None]]] | None = None,
+        conditions: Mapping[str, Sequence[Condition]] | None = None,
     ) -> None:
         self._store = store
         self._expected = expected or {}
         self._pauses = pauses or {}
+        self._conditions = conditions or {}
         self._lists: dict[tuple[str, str], tuple[int, list[RunFact]]] = {}
         self._facts: dict[int, RunFact] = {}
 
@@ -165,6 +168,10 @@ class RecordedProvenance:
     def pauses(self, dag: str) -> Sequence[tuple[int, int | None]]:
         """See `Provenance.pauses`."""
         return self._pauses.get(dag, ())
+
+    def conditions(self, dag: str) -> Sequence[Condition]:
+        """See `Provenance.conditions`."""
+        return self._conditions.get(dag, ())
 
 
 def _lasted(run: RunFact) -> int:

@@ -11,7 +11,9 @@ from airflow_provenance.domain.identity import DatasetRef, RunKey, WireKey, key_
 from airflow_provenance.domain.linking import LinkRule
 from airflow_provenance.domain.run import RunDoc, RunFacts, RunState, VersionStatus
 from airflow_provenance.formats.spool_line import Kind
+from airflow_provenance.store.alerts import AlertStore
 from airflow_provenance.store.outbox import Outbox
+from airflow_provenance.store.promises import PromiseStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -411,7 +413,7 @@ class ProvenanceWriter(Protocol):
         """
 
 
-class Store(ProvenanceReader, ProvenanceWriter, Outbox, Protocol):
+class Store(ProvenanceReader, ProvenanceWriter, Outbox, PromiseStore, AlertStore, Protocol):
     """All of it; `dump_facts` serves tests and comparisons of two stores."""
 
     def dump_facts(self) -> dict[str, Any]:

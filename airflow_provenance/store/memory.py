@@ -47,7 +47,9 @@ from airflow_provenance.store.base import (
 from airflow_provenance.store.dump import dump_facts
 from airflow_provenance.store.ingest import Limits, ingest_batch, parse_batch
 from airflow_provenance.store.ledger import Observed, StoredRead, Wanted, Wire
+from airflow_provenance.store.memory_alerts import MemoryAlerts
 from airflow_provenance.store.memory_outbox import MemoryOutbox
+from airflow_provenance.store.memory_promises import MemoryPromises
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -233,7 +235,7 @@ class MemoryLedger:
         self.edges |= set(added)
 
 
-class MemoryStore(MemoryOutbox):
+class MemoryStore(MemoryOutbox, MemoryPromises, MemoryAlerts):
     """A `Store` in memory.
 
     >>> store = MemoryStore()

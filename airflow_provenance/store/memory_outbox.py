@@ -26,6 +26,7 @@ class MemoryOutbox:
     _rows: MemoryLedger
 
     def __init__(self) -> None:
+        super().__init__()
         self._feeds: dict[str, FeedState] = {}
         self._dead: dict[str, dict[int, DeadLetter]] = {}
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_provenance.cli import main
+from airflow_provenance.collect.evaluator import Evaluator
+from airflow_provenance.collect.promise_sources import PromiseSources
+from airflow_provenance.domain.clock import FixedClock, parse_time
 from airflow_provenance.sla.files import PolicyFiles, read_files
 from airflow_provenance.sla.policy import from_plain, to_plain
+from airflow_provenance.store.sql.store import SqlStore
 from tests.support.sla_events import dag_run, dataset, jsonl, task_run
 
 if TYPE_CHECKING:
@@ -95,6 +100,7 @@ def test_evaluate_prints_the_verdict_of_a_moment(shop: Shop) -> None:
         "recovered_at": None,
         "late_by_seconds": None,
         "reason": "",
+        "cause": None,
     }
     (full,) = shop.evaluate(f"{DAY}07:00:00", "full", 1)
     assert (full["state"], full["observed"], full["threshold"]) == ("breached", 99, 100.0)
@@ -205,3 +211,32 @@ def test_promises_come_back_from_json_and_have_a_revision_of_what_is_promised(
         assert told.revision == one.policy.revision
         other = from_plain({**plain, "runs": ["manual"]})
         assert other.revision != one.policy.revision
+
+
+def test_status_tells_what_the_service_recorded(shop: Shop) -> None:
+    store = SqlStore(shop.store)
+    sources = PromiseSources(str(shop.file), None)
+    clock = FixedClock(parse_time(f"{DAY}07:00:00Z"))
+    evaluator = Evaluator(store, sources, None, clock)
+    evaluator.run_once()
+    clock.us = parse_time(f"{DAY}08:00:01Z")
+    evaluator.run_once()
+    store.close()
+    out, err = shop("sla", "status", "--policy", "shop-by-nine", code=1)
+    told = re.split(r" {2,}", out.splitlines()[1])
+    assert told == [
+        "shop-by-nine",
+        "breached",
+        f"{DAY}08:00:00.000000Z",
+        f"{DAY}08:00:00.000000Z",
+        f"{DAY}08:00:00.000000Z",
+        "2026-03-03T08:00:00.000000Z",
+        "still_running",
+        f"{shop.file}:2",
+    ]
+    assert "nobody has evaluated since 2026-03-02T08:00:01" in err
+    (one,) = json.loads(shop("sla", "status", "--policy", "shop-by-nine", "--json", code=1)[0])
+    assert (one["state"], one["next_due_at"]) == ("breached", "2026-03-03T08:00:00.000000Z")
+    assert one["detected_at"] == f"{DAY}08:00:01.000000Z"
+    _, err = shop("sla", "status", "--policy", "nothing", code=1)
+    assert "no promise is named 'nothing'" in err

@@ -11,9 +11,11 @@ from airflow_provenance.domain.identity import event_id
 from airflow_provenance.store.base import is_held
 from airflow_provenance.store.ingest import Limits, ingest_batch, parse_batch
 from airflow_provenance.store.sql import migrate
+from airflow_provenance.store.sql.alerts import SqlAlerts
 from airflow_provenance.store.sql.engine import open_engine, reading, writing
 from airflow_provenance.store.sql.ledger import SqlLedger
 from airflow_provenance.store.sql.outbox import SqlOutbox, held_us
+from airflow_provenance.store.sql.promises import SqlPromises
 from airflow_provenance.store.sql.reader import SqlReader
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from airflow_provenance.store.sql.bulk import Bulk
 
 
-class SqlStore(SqlOutbox, SqlReader):
+class SqlStore(SqlAlerts, SqlOutbox, SqlPromises, SqlReader):
     """See `store.base.Store`.
 
     Args:

@@ -10,6 +10,10 @@
 ``run_input``  what runs read, before and after it is linked
 ``edge``      the lineage graph along the data, indexed both ways
 ``feed``      how far each feed is; ``dead_letter`` what its backend refused
+``policy``    promises in force; ``evaluation_change`` how they stood, never changed again
+``expected_run``  runs that a schedule asks for; ``dag_condition`` what held DAGs back
+``alert``     what is broken now; ``incident`` what was told of it; ``notice`` the outbox of that
+``alert_action``  what people said of alerts: acknowledged, silenced, excused
 ============  =====================================================================================
 
 ``part`` is a partition: empty for the whole dataset, else ``=`` and the partition's key. So it is
@@ -276,4 +280,112 @@ lease = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("holder", sa.Text, nullable=False),
     sa.Column("expires_us", sa.BigInteger, nullable=False),
+)
+
+policy = sa.Table(
+    "policy",
+    metadata,
+    sa.Column("policy_id", sa.Text, primary_key=True),
+    sa.Column("revision", sa.Text, primary_key=True),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("place", sa.Text, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("since_us", sa.BigInteger, nullable=False),
+    sa.Column("next_us", sa.BigInteger),
+    sa.Column("active", sa.SmallInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+evaluation_change = sa.Table(
+    "evaluation_change",
+    metadata,
+    sa.Column("seq", _Id, primary_key=True, autoincrement=False),
+    sa.Column("at_us", sa.BigInteger, nullable=False),
+    sa.Column("policy_id", sa.Text, nullable=False),
+    sa.Column("revision", sa.Text, nullable=False),
+    sa.Column("period", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("severity", sa.Text, nullable=False),
+    sa.Column("owner", sa.Text),
+    sa.Column("notify", sa.Text, nullable=False),
+    sa.Column("observed", sa.Double),
+    sa.Column("threshold", sa.Double),
+    sa.Column("unit", sa.Text, nullable=False),
+    sa.Column("due_us", sa.BigInteger),
+    sa.Column("breached_us", sa.BigInteger),
+    sa.Column("detected_us", sa.BigInteger),
+    sa.Column("recovered_us", sa.BigInteger),
+    sa.Column("runs", sa.Text, nullable=False),
+    sa.Column("cause", sa.Text),
+    sa.Column("target", sa.Text, nullable=False),
+    sa.Index("evaluation_change_period", "policy_id", "revision", "period", "seq", unique=True),
+    sa.Index("evaluation_change_at", "at_us"),
+)
+
+expected_run = sa.Table(
+    "expected_run",
+    metadata,
+    sa.Column("dag_id", sa.Text, primary_key=True),
+    sa.Column("due_us", sa.BigInteger, primary_key=True),
+    sa.Column("logical_us", sa.BigInteger),
+    sa.Column("came_us", sa.BigInteger),
+    sqlite_with_rowid=False,
+)
+
+dag_condition = sa.Table(
+    "dag_condition",
+    metadata,
+    sa.Column("dag_id", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("from_us", sa.BigInteger, primary_key=True),
+    sa.Column("until_us", sa.BigInteger),
+    sa.Column("detail", sa.Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+alert = sa.Table(
+    "alert",
+    metadata,
+    sa.Column("fingerprint", sa.Text, primary_key=True),
+    sa.Column("body", sa.Text, nullable=False),
+)
+
+incident = sa.Table(
+    "incident",
+    metadata,
+    sa.Column("incident_key", sa.Text, primary_key=True),
+    sa.Column("body", sa.Text, nullable=False),
+)
+
+_NOTICE_WAITS = sa.text("delivered_us IS NULL AND dead_us IS NULL")
+
+notice = sa.Table(
+    "notice",
+    metadata,
+    sa.Column("id", _Id, primary_key=True, autoincrement=False),
+    sa.Column("incident", sa.Text, nullable=False),
+    sa.Column("transition", sa.Integer, nullable=False),
+    sa.Column("channel", sa.Text, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("created_us", sa.BigInteger, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("next_attempt_us", sa.BigInteger, nullable=False),
+    sa.Column("delivered_us", sa.BigInteger),
+    sa.Column("dead_us", sa.BigInteger),
+    sa.Column("last_error", sa.Text),
+    sa.Column("last_error_us", sa.BigInteger),
+    sa.UniqueConstraint("incident", "transition", "channel", name="notice_once"),
+    sa.Index("notice_waiting", "id", sqlite_where=_NOTICE_WAITS, postgresql_where=_NOTICE_WAITS),
+)
+
+alert_action = sa.Table(
+    "alert_action",
+    metadata,
+    sa.Column("id", _Id, primary_key=True, autoincrement=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("matchers", sa.Text, nullable=False),
+    sa.Column("author", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("at_us", sa.BigInteger, nullable=False),
+    sa.Column("until_us", sa.BigInteger),
 )

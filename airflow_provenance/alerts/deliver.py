@@ -1,0 +1,244 @@
+"""From the store to people: keeps the state of alerts with its notices, and sends what waits.
+
+Each channel has its notices in order, at least once; one that cannot deliver waits, twice as long
+each time, and holds no other up. A channel that fails for long, or gave a notice up, is a breach
+itself: of a promise named ``provenance.channel.NAME``, told by the other channels.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from airflow_provenance.alerts.lifecycle import Rules, advance
+from airflow_provenance.alerts.message import message_of
+from airflow_provenance.domain.evaluation_change import EvaluationChange
+from airflow_provenance.errors import (
+    ChannelUnavailableError,
+    NoticeRefusedError,
+    ProvenanceError,
+)
+from airflow_provenance.sla.durations import microseconds
+from airflow_provenance.sla.policy import from_plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from airflow_provenance.alerts.channels.base import Channel
+    from airflow_provenance.alerts.inhibit import Upstream
+    from airflow_provenance.alerts.message import Cleaner
+    from airflow_provenance.alerts.routes import Route
+    from airflow_provenance.domain.alert import AlertState, ChannelState, Queued
+    from airflow_provenance.domain.clock import Clock
+    from airflow_provenance.store.base import Store
+
+_S = 1_000_000
+_CLAIM_US = 120 * _S  # longer than any channel may take
+_LONGEST_WAIT_US = 300 * _S
+_GIVEN_UP_US = 7 * 86_400 * _S
+_KEPT_US = 90 * 86_400 * _S
+FAILS_AFTER = 3  # attempts in a row, about 7 s: a single slow answer is no alert
+CHANNEL_POLICY = "provenance.channel."
+_PAGE = 1000
+
+
+class Delivered(NamedTuple):
+    """What a round did; `errors` by channel."""
+
+    changes: int = 0
+    made: int = 0
+    sent: int = 0
+    given_up: int = 0
+    errors: Mapping[str, str] = {}
+
+
+class Told(NamedTuple):
+    """How messages are made: what is taken out of them, and where Airflow is."""
+
+    clean: Cleaner
+    base_url: str | None = None
+
+
+class Deliverer:
+    """Alerts of one store, to the channels of the settings."""
+
+    def __init__(
+        self,
+        store: Store,
+        channels: Mapping[str, Channel],
+        routes: Sequence[Route],
+        told: Told,
+        clock: Clock,
+        upstream: Upstream,
+        chance: random.Random | None = None,
+    ) -> None:
+        self._store, self._channels, self._routes = store, channels, routes
+        self._told, self._clock, self._upstream = told, clock, upstream
+        self._chance = chance or random.Random()  # noqa: S311 - spreads retries
+        self._state: AlertState | None = None
+        self._promises: dict[str, tuple[str, int]] = {}
+        self._next_expiry_us = 0
+
+    def run_once(self, should_stop: Callable[[], bool] = lambda: False) -> Delivered:
+        """Take in what changed, make notices, send what waits."""
+        changes, made = self._advance()
+        sent, given_up, errors = self._send(should_stop)
+        now_us = self._clock.now_us()
+        if now_us >= self._next_expiry_us:
+            self._next_expiry_us = now_us + 3600 * _S
+            self._store.expire_notices(now_us - _KEPT_US)
+        return Delivered(changes, made, sent, given_up, errors)
+
+    def _advance(self) -> tuple[int, int]:
+        before = self._state or self._store.alert_state()
+        changes: list[EvaluationChange] = []
+        cursor = before.cursor
+        while page := self._store.evaluation_changes(cursor, _PAGE):
+            changes += page
+            cursor = page[-1].seq
+        now_us = self._clock.now_us()
+        about = self._about_channels(before, now_us)
+        holds = self._holds(is_new=bool(changes))
+        rules = Rules(
+            self._routes,
+            self._store.actions(now_us),
+            lambda policy: holds.get(policy, 0),
+            self._upstream,
+            tuple(self._channels),
+            lambda policy: not policy.startswith(CHANNEL_POLICY) and policy not in holds,
+        )
+        after, notices = advance(before, [*changes, *about], rules, now_us)
+        if not notices and msgspec.structs.replace(after, version=before.version) == before:
+            self._state = before
+            return 0, 0
+        if not self._store.put_alert_state(after, notices):
+            self._state = None  # somebody else went on: from what they kept, in the next round
+            return 0, 0
+        self._state = after
+        return len(changes), len(notices)
+
+    def _holds(self, *, is_new: bool) -> dict[str, int]:
+        """Return the promises in force, and how long each must be broken before it is told."""
+        if is_new or not self._promises or self._state is None:
+            known, self._promises = self._promises, {}
+            for row in self._store.policies():
+                old = known.get(row.policy_id)
+                if old is None or old[0] != row.body:
+                    old = (row.body, _hold_us(row.body))
+                self._promises[row.policy_id] = old
+        return {name: hold for name, (_, hold) in self._promises.items()}
+
+    def _about_channels(self, state: AlertState, now_us: int) -> list[EvaluationChange]:
+        """Return what changed of channels themselves."""
+        broken = {
+            one.change.policy_id
+            for one in state.alerts.values()
+            if one.ended_us is None and one.change.policy_id.startswith(CHANNEL_POLICY)
+        }
+        found = []
+        for one in self._store.channel_states():
+            policy, problem = CHANNEL_POLICY + one.name, channel_problem(one)
+            problem = problem if one.name in self._channels else None
+            if (problem is not None) != (policy in broken):
+                found.append(_channel_change(one, policy, problem, now_us))
+        return found
+
+    def _send(self, should_stop: Callable[[], bool]) -> tuple[int, int, dict[str, str]]:
+        sent = given_up = 0
+        errors: dict[str, str] = {}
+        blocked: set[str] = set()
+        for one in self._store.waiting_notices():
+            name = one.notice.channel
+            if should_stop():
+                break
+            if name in blocked:
+                continue
+            if self._clock.now_us() < one.next_attempt_us:
+                blocked.add(name)
+                if one.last_error:
+                    errors[name] = one.last_error
+                continue
+            if not self._store.claim_notice(one.id, one.attempts, self._clock.now_us() + _CLAIM_US):
+                blocked.add(name)  # another sender's: what follows must not overtake it
+                continue
+            error, is_final = self._try(one)
+            sent += error is None
+            given_up += is_final
+            if error is not None:
+                errors[name] = error
+                if not is_final:
+                    blocked.add(name)
+        return sent, given_up, errors
+
+    def _try(self, one: Queued) -> tuple[str | None, bool]:
+        """Send one notice; return what went wrong, and whether it was given up."""
+        channel = self._channels.get(one.notice.channel)
+        retry_after_s, is_final = 0.0, False
+        try:
+            if channel is None:
+                raise NoticeRefusedError("there is no such channel any more")  # noqa: TRY301
+            channel.send(message_of(one.notice, self._told.clean, self._told.base_url))
+        except NoticeRefusedError as found:
+            error, is_final = str(found), True
+        except ChannelUnavailableError as found:
+            error, retry_after_s = str(found), found.retry_after_s
+        except ProvenanceError as found:
+            error = str(found)
+        except Exception as found:  # noqa: BLE001 - one channel must not hold the others up
+            error = f"{type(found).__name__}: {self._told.clean.text(str(found))}"
+        else:
+            self._store.settle_notice(one.id, self._clock.now_us())
+            return None, False
+        now_us = self._clock.now_us()
+        is_final = is_final or now_us - one.notice.at_us > _GIVEN_UP_US
+        wait_us = min(_S << min(one.attempts, 20), _LONGEST_WAIT_US)
+        wait_us = max(int(wait_us * self._chance.uniform(0.5, 1.0)), int(retry_after_s * _S))
+        self._store.settle_notice(
+            one.id,
+            now_us,
+            error=" ".join(error.split())[:500],
+            next_attempt_us=None if is_final else now_us + wait_us,
+        )
+        return error, is_final
+
+    def close(self) -> None:
+        """Let go of the channels."""
+        for one in self._channels.values():
+            one.close()
+
+
+def channel_problem(one: ChannelState) -> str | None:
+    """Return why a channel does not deliver, if it does not."""
+    if one.waiting and one.attempts >= FAILS_AFTER:
+        return one.last_error or "no attempt has ended"
+    if one.dead_us is not None and one.dead_us > (one.delivered_us or 0):
+        return one.last_error
+    return None
+
+
+def _channel_change(
+    one: ChannelState, policy: str, problem: str | None, now_us: int
+) -> EvaluationChange:
+    since_us = one.waits_since_us or one.dead_us or now_us
+    return EvaluationChange(
+        policy_id=policy,
+        revision="",
+        period="",
+        state="breached" if problem is not None else "ok",
+        severity="page",
+        target=f"channel:{one.name}",
+        breached_us=since_us if problem is not None else None,
+        detected_us=now_us if problem is not None else None,
+        cause=problem,
+        at_us=now_us,
+    )
+
+
+def _hold_us(body: str) -> int:
+    try:
+        plain: Any = msgspec.json.decode(body)
+        return microseconds(from_plain(plain).hold)
+    except (msgspec.DecodeError, ProvenanceError):
+        return 0  # it was made by a newer release: told at once rather than never

@@ -1,0 +1,320 @@
+"""The clock of promises: tick by tick, what changed of how they stand goes into the store.
+
+A tick looks at what may have changed: promises about what was recorded since the last tick, those
+of which a moment has come, and those of DAGs of which Airflow's own record tells something new.
+All of them are looked at in the first tick, back to the watermark of the last that was: so every
+moment that nobody watched is caught up, with the time at which its promise broke.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from airflow_provenance.errors import PolicyError, ProvenanceError, StoreUnavailableError
+from airflow_provenance.sla.changes import LEVELS, changes_of, next_due, wakes_us
+from airflow_provenance.sla.evaluate import LOOKBACK_US, evaluate
+from airflow_provenance.sla.ledger import recorded_with_ledger
+from airflow_provenance.sla.objectives import ConsecutiveMisses, EndToEndLatency, MissingRun
+from airflow_provenance.sla.policy import from_plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from airflow_provenance.collect.expectations import Expectations
+    from airflow_provenance.collect.promise_sources import PromiseSources
+    from airflow_provenance.domain.clock import Clock
+    from airflow_provenance.domain.evaluation_change import EvaluationChange
+    from airflow_provenance.sla.facts import Provenance
+    from airflow_provenance.sla.policy import Policy
+    from airflow_provenance.store.base import Store
+
+_log = logging.getLogger(__name__)
+MARK = "evaluated"
+OBSERVED = "airflow_observed"
+_OBSERVE_US = 10_000_000
+_MARK_US = 60_000_000
+_AT_ONCE = 200  # promises whose changes are written together
+_PAGE, _PAGES = 1000, 5
+_RUNS_AT_MOST = 50
+_MOMENTS_AT_MOST = 200
+
+
+class _Watched(NamedTuple):
+    """A promise in force."""
+
+    policy: Policy
+    revision: str
+    since_us: int
+
+
+class Ticked(NamedTuple):
+    """What a tick did."""
+
+    evaluated: int = 0
+    changes: Sequence[EvaluationChange] = ()
+    policies: int = 0
+
+
+class Evaluator:
+    """See this module.
+
+    Args:
+        store: what was recorded, and where changes go.
+        sources: the promises.
+        expectations: the ledger; None where there is no Airflow.
+        clock: the time.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        sources: PromiseSources,
+        expectations: Expectations | None,
+        clock: Clock,
+    ) -> None:
+        self._store, self._sources, self._expectations = store, sources, expectations
+        self._clock = clock
+        self._watched: dict[str, _Watched] = {}
+        self._known: dict[tuple[str, str], dict[str, EvaluationChange]] = {}
+        self._wakes: dict[str, int] = {}
+        self._seq = -1
+        self._mark_us: int | None = None
+        self._told: set[str] = set()
+        self._observe_at_us = 0
+        self._from_us = 0
+        self._outage: str | None = None  # of Airflow's database
+        self._dues: dict[tuple[str, str], int | None] = {}
+
+    def run_once(self, should_stop: Callable[[], bool] = lambda: False) -> Ticked:
+        """Do a tick."""
+        now_us = self._clock.now_us()
+        due = self._started(now_us)
+        is_first = self._seq < 0
+        asks = now_us >= self._observe_at_us
+        due |= self._renew(now_us, asks)
+        if asks:
+            due |= self._observe(now_us)
+            self._observe_at_us = now_us + _OBSERVE_US
+        seq = self._store.last_seq()
+        if seq != self._seq and not is_first:
+            due |= self._touched(self._seq)
+        due |= {slug for slug, us in self._wakes.items() if us <= now_us}
+        written = self._evaluate(
+            [one for one in sorted(due) if one in self._watched], now_us, should_stop
+        )
+        if should_stop():
+            return Ticked(0, written, len(self._watched))
+        self._seq = seq
+        if self._mark_us is None or written or now_us - self._mark_us >= _MARK_US:
+            self._store.set_mark(MARK, now_us)
+            self._mark_us = now_us
+        return Ticked(len(due), written, len(self._watched))
+
+    # ---- What is to be looked at -----------------------------------------------------------------
+
+    def _started(self, now_us: int) -> set[str]:
+        """In the first tick, and where another host led meanwhile, know what the store knows."""
+        mark_us = self._store.mark(MARK)
+        if self._seq >= 0 and mark_us == self._mark_us:
+            return set()
+        self._seq = -1
+        self._from_us = min(now_us, now_us if mark_us is None else mark_us)
+        self._mark_us = mark_us
+        self._known = {}
+        for one in self._store.latest_changes(self._from_us - 2 * LOOKBACK_US):
+            self._known.setdefault((one.policy_id, one.revision), {})[one.period] = one
+        self._take_rows()
+        return set(self._watched)
+
+    def _renew(self, now_us: int, asks: bool) -> set[str]:
+        """Take up other promises; return the ids of those that are new."""
+        try:
+            changed = self._sources.refresh(ask_airflow=asks)
+        except StoreUnavailableError as error:
+            self._outage = str(error)
+            changed = True
+        else:
+            self._outage = None if asks else self._outage
+        outage = [] if self._outage is None else [self._outage]
+        self._tell([*self._sources.problems, *outage])
+        if not changed:
+            return set()
+        self._store.put_policies(self._sources.rows(), now_us)
+        before = self._watched
+        self._take_rows()
+        return {slug for slug, one in self._watched.items() if before.get(slug) != one}
+
+    def _take_rows(self) -> None:
+        self._watched = {}
+        for row in self._store.policies():
+            try:
+                policy = from_plain(json.loads(row.body))
+            except PolicyError as error:
+                self._tell([f"{row.place}: {error}"])
+                continue
+            self._watched[row.policy_id] = _Watched(policy, row.revision, row.since_us)
+        self._wakes = {slug: us for slug, us in self._wakes.items() if slug in self._watched}
+
+    def _tell(self, problems: Sequence[str]) -> None:
+        """Say what is wrong, once for as long as it is."""
+        for one in problems:
+            if one not in self._told:
+                _log.warning("%s; what was in force stays", one, extra={"role": "evaluate"})
+        self._told = set(problems)
+
+    def _observe(self, now_us: int) -> set[str]:
+        """Look at Airflow; return the promises about DAGs of which something changed."""
+        dag_ids = sorted(_dags(self._watched.values()))
+        if self._expectations is None or not dag_ids:
+            return set()
+        try:
+            changed = self._expectations.observe(dag_ids, now_us, self._store.mark(OBSERVED))
+        except StoreUnavailableError as error:
+            self._outage = self._outage or str(error)
+            self._expectations.unreachable(now_us)
+            return set()
+        self._store.set_mark(OBSERVED, now_us)
+        return {slug for slug, one in self._watched.items() if one.policy.target.dag in changed}
+
+    def _touched(self, after_seq: int) -> set[str]:
+        """Return the promises about what was recorded since an entry."""
+        runs: set[int] = set()
+        is_all = False
+        for _ in range(_PAGES):
+            entries = self._store.entries(after_seq=after_seq, limit=_PAGE)
+            runs |= {one.run_id for one in entries if one.run_id is not None}
+            is_all = is_all or any(one.run_id is None for one in entries)
+            if len(entries) < _PAGE:
+                break
+            after_seq = entries[-1].seq
+        else:
+            is_all = True
+        if is_all:
+            return set(self._watched)
+        runs |= set(self._store.absorbers(runs).values())
+        views = self._store.runs_by_id(runs).values()
+        dags = {view.dag_id for view in views}
+        jobs = {name for view in views for name in (view.job[1], "/".join(view.job))}
+        datasets = self._datasets(runs)
+        return {slug for slug, one in self._watched.items() if _is_of(one, dags, jobs, datasets)}
+
+    def _datasets(self, runs: set[int]) -> set[str] | None:
+        """Return the datasets of some runs by their names; None: better look at all."""
+        if not any(one.policy.target.dataset for one in self._watched.values()):
+            return set()
+        if len(runs) > _RUNS_AT_MOST:
+            return None
+        refs = {one.dataset for run in runs for one in self._store.versions_of_run(run)}
+        refs |= {one.dataset for run in runs for one in self._store.reads_of_run(run)}
+        return {name for ref in refs for name in (ref[1], "/".join(ref))}
+
+    # ---- What is found ---------------------------------------------------------------------------
+
+    def _evaluate(
+        self, slugs: Sequence[str], now_us: int, should_stop: Callable[[], bool]
+    ) -> list[EvaluationChange]:
+        written: list[EvaluationChange] = []
+        if not slugs:
+            return written
+        dag_ids = _dags(self._watched[slug] for slug in slugs)
+        since_us = min(self._since_us(self._watched[slug]) for slug in slugs)
+        provenance = recorded_with_ledger(self._store, dag_ids, since_us)
+        for start in range(0, len(slugs), _AT_ONCE):
+            if should_stop():
+                break
+            changes: list[EvaluationChange] = []
+            dues: dict[tuple[str, str], int | None] = {}
+            wakes: dict[str, int] = {}
+            for slug in slugs[start : start + _AT_ONCE]:
+                one = self._watched[slug]
+                try:
+                    found, due_us, wakes[slug] = self._judge(one, provenance, now_us)
+                except ProvenanceError as error:
+                    if isinstance(error, StoreUnavailableError):
+                        raise
+                    _log.warning("promise %s: %s", slug, error, extra={"role": "evaluate"})
+                    wakes[slug] = now_us + _MARK_US
+                    continue
+                changes += found
+                dues[slug, one.revision] = due_us
+            written += self._write(changes, dues, now_us)
+            self._wakes |= wakes
+        return written
+
+    def _since_us(self, one: _Watched) -> int:
+        lookback_us = int(one.policy.expires_after.total_seconds() * 1e6) + 86_400_000_000
+        return max(one.since_us, self._from_us - max(LOOKBACK_US, lookback_us))
+
+    def _judge(
+        self, one: _Watched, provenance: Provenance, now_us: int
+    ) -> tuple[list[EvaluationChange], int | None, int]:
+        policy, since_us = one.policy, self._since_us(one)
+        known = dict(self._known.get((policy.id, one.revision), {}))
+        changes: list[EvaluationChange] = []
+        evaluations: list[Any] = []
+        for moment_us in [*self._moments(one, provenance, known, now_us), now_us]:
+            evaluations = evaluate(policy, provenance, moment_us, since_us)
+            for change in changes_of(policy, evaluations, known, moment_us, one.since_us):
+                seq = max((old.seq for old in known.values()), default=0) + 1
+                values: dict[str, Any] = {"seq": seq}
+                if change.detected_us is not None and moment_us == change.detected_us:
+                    values["detected_us"] = now_us
+                known[change.period] = msgspec.structs.replace(change, **values)
+                changes.append(known[change.period])
+        wake_us = wakes_us(policy, evaluations, now_us)
+        if isinstance(policy.objective, MissingRun | ConsecutiveMisses):
+            coming = provenance.expected(policy.target.dag or "", now_us, now_us + LOOKBACK_US)
+            wake_us = min([wake_us, *[run.due_us + 1 for run in coming or ()]])
+        return changes, next_due(evaluations, now_us), wake_us
+
+    def _moments(
+        self,
+        one: _Watched,
+        provenance: Provenance,
+        known: dict[str, EvaluationChange],
+        now_us: int,
+    ) -> list[int]:
+        """Return the moments since the last tick at which a level may have changed."""
+        if not isinstance(one.policy.objective, LEVELS):
+            return []
+        last_us = max((change.at_us for change in known.values()), default=0)
+        from_us = max(one.since_us, self._mark_us or now_us, last_us)
+        runs = provenance.runs(one.policy.target, from_us)
+        ends = {run.ended_us for run in runs if run.ended_us is not None}
+        return sorted(us for us in ends if from_us < us < now_us)[-_MOMENTS_AT_MOST:]
+
+    def _write(
+        self,
+        changes: list[EvaluationChange],
+        dues: dict[tuple[str, str], int | None],
+        now_us: int,
+    ) -> list[EvaluationChange]:
+        if not changes and all(self._dues.get(key, -1) == us for key, us in dues.items()):
+            return []
+        written = self._store.add_changes(changes, dues, now_us)
+        self._dues |= dues
+        for one in written:
+            known = self._known.setdefault((one.policy_id, one.revision), {})
+            known[one.period] = one
+        return written
+
+
+def _dags(watched: Iterable[_Watched]) -> set[str]:
+    return {dag for one in watched if (dag := one.policy.target.dag) is not None}
+
+
+def _is_of(one: _Watched, dags: set[str | None], jobs: set[str], datasets: set[str] | None) -> bool:
+    target = one.policy.target
+    if target.dag is not None:
+        return target.dag in dags
+    if target.job is not None:
+        return target.job in jobs
+    if datasets is None or isinstance(one.policy.objective, EndToEndLatency):
+        return True
+    name = target.dataset or ""
+    name = f"file/{name.removeprefix('file://')}" if name.startswith("file:///") else name
+    return name in datasets
