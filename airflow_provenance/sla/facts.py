@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from airflow_provenance.domain.run import RunState
+from airflow_provenance.domain.run import ConsumedSource, RunState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +50,10 @@ class RunFact(msgspec.Struct, frozen=True, kw_only=True):
     writes: tuple[IoFact, ...] = ()
     slots: int = 1
     numbers: Mapping[str, float] = {}  # fields of its facets, as FACET.FIELD
+    upstream: tuple[str, ...] | None = None  # the tasks that it waits for; None: nobody said
+    consumed: tuple[ConsumedSource, ...] = ()  # who emitted the asset events that it was begun by
+    hostname: str | None = None
+    dag_version: str | None = None
 
     @property
     def due_us(self) -> int | None:
