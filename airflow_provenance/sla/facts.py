@@ -54,6 +54,7 @@ class RunFact(msgspec.Struct, frozen=True, kw_only=True):
     consumed: tuple[ConsumedSource, ...] = ()  # who emitted the asset events that it was begun by
     hostname: str | None = None
     dag_version: str | None = None
+    dag: str | None = None  # the DAG of a task's try
 
     @property
     def due_us(self) -> int | None:
@@ -68,6 +69,16 @@ class RunFact(msgspec.Struct, frozen=True, kw_only=True):
         """Since when it exists."""
         times = [us for us in (self.queued_us, self.started_us, self.ended_us) if us is not None]
         return min(times, default=self.run_after_us or 0)
+
+    @property
+    def dag_name(self) -> str:
+        """The DAG that it is a run of, or of a task of which it is a try."""
+        return self.dag or self.job.partition(".")[0]
+
+    @property
+    def task_name(self) -> str:
+        """The task that it is a try of."""
+        return self.job.removeprefix(f"{self.dag_name}.")
 
     @property
     def failed(self) -> bool:
