@@ -6,7 +6,7 @@ import math
 import random
 from bisect import bisect_left
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -46,7 +46,7 @@ class TaskHistory:
                 self.waited[lived.run_id] = (began - ready) / _SECOND
             self.tries += _tries_of(node)
             for one in node.instances:
-                for run, after in zip(one, one[1:], strict=False):
+                for run, after in pairwise(one):
                     if run.ended_us is not None and after.started_us is not None:
                         pauses.append(Length((after.started_us - run.ended_us) / _SECOND))
         waits = [Length(seconds) for seconds in self.waited.values()] or [Length(1.0)]

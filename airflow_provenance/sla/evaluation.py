@@ -30,6 +30,25 @@ class State(StrEnum):
     INSUFFICIENT_HISTORY = "insufficient_history"
 
 
+class Prediction(msgspec.Struct, frozen=True, kw_only=True):
+    """What is likely; `sla.prediction` makes it.
+
+    Attributes:
+        probability: of a breach; None where history is too short to say.
+        p50_us, p90_us: by when it is done with even odds, and with nine in ten.
+        slack_us: from then (even odds) to when it is due; below 0: it is expected to be late.
+        deciding: the task, as ``DAG.TASK``, that has not ended and that the end hangs on.
+        history: how many past runs it was learned from, of the DAG that has fewest.
+    """
+
+    probability: float | None
+    p50_us: int | None = None
+    p90_us: int | None = None
+    slack_us: int | None = None
+    deciding: str | None = None
+    history: int = 0
+
+
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     """One verdict.
 
@@ -38,6 +57,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
         breached_us: when the promise broke; `detected_us` when that was noticed.
         recovered_us: when it was made good.
         runs: the numbers of the runs it was computed from.
+        prediction: what is likely to come of it, where the promise asks for that.
     """
 
     policy_id: str
@@ -55,6 +75,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     detected_us: int | None = None
     runs: tuple[int, ...] = ()
     reason: str = ""
+    prediction: Prediction | None = None
 
     @property
     def late_by_us(self) -> int | None:
@@ -164,4 +185,18 @@ def evaluation_json(one: Evaluation) -> dict[str, Any]:
         "late_by_seconds": None if late_us is None else late_us / 1e6,
         "runs": list(one.runs),
         "reason": one.reason,
+        "prediction": None if one.prediction is None else prediction_json(one.prediction),
+    }
+
+
+def prediction_json(one: Prediction) -> dict[str, Any]:
+    """Return a prediction as JSON."""
+    return {
+        "state": "insufficient_history" if one.probability is None else "predicted",
+        "probability": one.probability,
+        "p50_at": format_time(one.p50_us),
+        "p90_at": format_time(one.p90_us),
+        "slack_seconds": None if one.slack_us is None else one.slack_us / 1e6,
+        "deciding_task": one.deciding,
+        "history": one.history,
     }

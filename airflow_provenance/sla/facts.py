@@ -148,6 +148,9 @@ class Provenance(Protocol):
     def sources(self, write: WriteFact, source: str) -> Sequence[SourceFact]:
         """Return the versions of a source that went into what was written."""
 
+    def writers(self, run: RunFact) -> Sequence[RunFact]:
+        """Return the runs of other DAG runs that wrote what a run read."""
+
     def expected(self, dag: str, since_us: int, until_us: int) -> Sequence[ExpectedRun] | None:
         """Return the runs that a DAG's schedule asks for; None where nobody knows."""
 
@@ -181,6 +184,10 @@ class AsOf:
     def sources(self, write: WriteFact, source: str) -> Sequence[SourceFact]:
         """See `Provenance.sources`."""
         return self._provenance.sources(write, source)
+
+    def writers(self, run: RunFact) -> list[RunFact]:
+        """See `Provenance.writers`."""
+        return self._seen(self._provenance.writers(run))
 
     def expected(self, dag: str, since_us: int, until_us: int) -> Sequence[ExpectedRun] | None:
         """See `Provenance.expected`."""

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _NEIGHBOURS = 5.0
 # A kernel is never narrower than this, in logarithms: the past never repeats to the percent.
 _NARROWEST = 0.03
+# Nor wider: waits are either none or long, and nothing between is likely.
+_WIDEST = 0.25
 # The tail's exponent: of all that lasts longer than t, half lasts longer than 2 t.
 _TAIL = 1.0
 _NORMAL = NormalDist()
@@ -78,13 +80,13 @@ class Lengths:
 
     def _one(self, which: int, bound: float, part: float) -> Length:
         if which == len(self._kernels):
-            at = max(self._tail[0], bound) - math.log(1 - part) / _TAIL
-            return Length(math.exp(min(at, 25.0)) - self._floor_s)
+            above = max(self._tail[0], bound) - math.log(1 - part) / _TAIL
+            return Length(math.exp(min(above, 25.0)) - self._floor_s)
         middle, width, _, failed = self._kernels[which]
-        above = _NORMAL.cdf((middle - bound) / width)
-        rest = min(max(above * (1 - part), 1e-12), 1 - 1e-12)
+        rest = _NORMAL.cdf((middle - bound) / width)
+        rest = min(max(rest * (1 - part), 1e-12), 1 - 1e-12)
         at = max(middle - width * _NORMAL.inv_cdf(rest), bound)
-        return Length(math.exp(at) - self._floor_s, failed)
+        return Length(float(math.exp(at)) - self._floor_s, failed)
 
 
 def _width(logs: Sequence[float]) -> float:
@@ -93,4 +95,5 @@ def _width(logs: Sequence[float]) -> float:
         return max(_NARROWEST, 0.2)
     ordered = sorted(logs)
     low, high = (ordered[round(q * (len(ordered) - 1))] for q in (0.25, 0.75))
-    return max(_NARROWEST, 0.9 * (high - low) / 1.349 * len(logs) ** -0.2)
+    silverman = 0.9 * (high - low) / 1.349 * math.pow(len(logs), -0.2)
+    return min(max(_NARROWEST, silverman), _WIDEST)

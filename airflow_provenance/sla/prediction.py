@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from airflow_provenance.sla.dag_history import DRAWS, DagHistory
+from airflow_provenance.sla.evaluation import Prediction
 from airflow_provenance.sla.policy import Target
 from airflow_provenance.sla.run_graph import DagLived, dag_runs_lived
 
@@ -33,25 +34,6 @@ HISTORY_US = 90 * 86_400_000_000
 _DAY_US = 86_400_000_000
 _SECOND = 1_000_000
 _DEEPEST = 10
-
-
-class Prediction(msgspec.Struct, frozen=True, kw_only=True):
-    """What is likely.
-
-    Attributes:
-        probability: of a breach; None where history is too short to say.
-        p50_us, p90_us: by when it is done with even odds, and with nine in ten.
-        slack_us: from then (even odds) to when it is due; below 0: it is expected to be late.
-        deciding: the task, as ``DAG.TASK``, that has not ended and that the end hangs on.
-        history: how many past runs it was learned from, of the DAG that has fewest.
-    """
-
-    probability: float | None
-    p50_us: int | None = None
-    p90_us: int | None = None
-    slack_us: int | None = None
-    deciding: str | None = None
-    history: int = 0
 
 
 class Goal(msgspec.Struct, frozen=True, kw_only=True):
@@ -340,4 +322,7 @@ class _Walk:
                 at = max(above, key=lambda one: self.drawn[one][k])
             if at in self.open:
                 found[at] += 1
-        return ".".join(max(found, key=lambda one: (found[one], one))) if found else None
+        if not found:
+            return None
+        most = max(found.values())
+        return ".".join(min(one for one, times in found.items() if times == most))

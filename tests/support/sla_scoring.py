@@ -80,8 +80,7 @@ def score_seed(seed: int, policies: Iterable[dict[str, Any]] = PROMISES) -> list
         today = lived_on(lived.provenance, day)
         before = Known(AsOf(lived.provenance, FIRST_DAY + day * DAY), FIRST_DAY + day * DAY)
         histories = {dag: before.history(dag) for dag in ("ingest", "report")}
-        for policy in mine:
-            found.append(_period(policy, today, day, histories))
+        found += [_period(policy, today, day, histories) for policy in mine]
     return found
 
 
@@ -118,15 +117,13 @@ class Score(NamedTuple):
 
     def __str__(self) -> str:
         rows = [f"  said {p:5.2f}  came {q:5.2f}  n={n}" for p, q, n in self.calibration]
-        return "\n".join(
-            [
-                f"{self.periods} periods, {self.broken} broken; warned of {self.warned:.1%}; "
-                f"false {self.false_of_alarms:.1%} of alarms, {self.false_of_kept:.1%} of kept; "
-                f"median lead {self.lead:.1%} of the budget; "
-                f"Brier {self.brier:.4f}, base rate {self.base_brier:.4f}",
-                *rows,
-            ]
+        head = (
+            f"{self.periods} periods, {self.broken} broken; warned of {self.warned:.1%}; "
+            f"false {self.false_of_alarms:.1%} of alarms, {self.false_of_kept:.1%} of kept; "
+            f"median lead {self.lead:.1%} of the budget; "
+            f"Brier {self.brier:.4f}, base rate {self.base_brier:.4f}"
         )
+        return "\n".join([head, *rows])
 
 
 def score(periods: list[Period], threshold: float = THRESHOLD) -> Score:
