@@ -18,6 +18,7 @@ from airflow_provenance.sla.files import Declared, Problem, find_files, read_fil
 from airflow_provenance.sla.lint import unknown_targets
 from airflow_provenance.sla.policy import to_plain
 from airflow_provenance.sla.recorded import RecordedProvenance
+from airflow_provenance.sla.why import blast_radius, why_json, why_late, why_words
 
 if TYPE_CHECKING:
     import argparse
@@ -34,6 +35,11 @@ def register(commands: Any) -> None:
     judge = actions.add_parser("evaluate", help="how promises stood at a moment, period by period")
     judge.add_argument("--at", metavar="T", help="ISO 8601 with a zone; else now")
     judge.add_argument("--since", metavar="T", help="from when on; else eight days before")
+    why = actions.add_parser("why", help="what made a deadline or duration late, and who is hit")
+    why.add_argument("promise", metavar="POLICY", help="its id")
+    why.add_argument("period", metavar="PERIOD", nargs="?", help="else the newest broken one")
+    why.add_argument("--at", metavar="T", help="ISO 8601 with a zone; else now")
+    why.set_defaults(policy=None, expected=None)
     for one in (status, judge):
         one.add_argument("--policy", metavar="ID", action="append", help="only this promise")
         one.add_argument(
@@ -41,7 +47,7 @@ def register(commands: Any) -> None:
             metavar="FILE",
             help='JSON of runs that are expected: {"DAG": ["2026-01-01T00:00:00Z", ...]}',
         )
-    for one, function in ((lint, _lint), (status, _status), (judge, _evaluate)):
+    for one, function in ((lint, _lint), (status, _status), (judge, _evaluate), (why, _why_late)):
         one.add_argument(
             *(["files"] if one is lint else ["--file"]),
             **({"nargs": "*"} if one is lint else {"action": "append", "dest": "files"}),
@@ -164,6 +170,37 @@ def _status(options: argparse.Namespace) -> int:
     return 1 if any(one.state in _BAD for one in newest) else 0
 
 
+def _why_late(options: argparse.Namespace) -> int:
+    at_us = _time(options.at, "at")
+    at_us = SystemClock().now_us() if at_us is None else at_us
+    declared = [one.policy for one in _good(options)]
+    policy = next((one for one in declared if one.id == options.promise), None)
+    if policy is None:
+        raise PolicyError(f"no promise is named {options.promise!r}: 'sla status' lists them")
+    store = wiring.open_store(options.store)
+    try:
+        provenance = RecordedProvenance(store)
+        found = [
+            one
+            for one in evaluate(policy, provenance, at_us)
+            if one.period == options.period
+            or (options.period is None and (one.is_miss or one.state is State.AT_RISK))
+        ]
+        if not found:
+            text = "it was not broken" if options.period is None else f"no period {options.period}"
+            raise PolicyError(f"{policy.id}: {text}: 'sla evaluate' lists its periods")
+        late = why_late(policy, provenance, found[-1], at_us)
+        blast = blast_radius(store, declared, late)
+    finally:
+        store.close()
+    if options.json:
+        say_json(why_json(found[-1], late, blast))
+    else:
+        for line in why_words(found[-1], late, blast):
+            say(line)
+    return 0
+
+
 def _newest(found: list[Evaluation]) -> Evaluation:
     """Return how a promise stands: its newest breach that is open, else its newest verdict."""
     broken = [one for one in found if one.state is State.BREACHED]
@@ -202,7 +239,20 @@ def _value(one: Evaluation, value: float | None) -> str:
 def _why(one: Evaluation) -> str:
     late_us = one.late_by_us
     late = "" if late_us is None else f"late by {format_duration(_seconds(late_us / 1e6))}"
-    return ", ".join(text for text in (late, one.reason) if text)
+    return ", ".join(text for text in (late, one.reason, _outlook(one)) if text)
+
+
+def _outlook(one: Evaluation) -> str:
+    said = one.prediction
+    if said is None or said.probability is None:
+        return ""
+    by = "" if said.p50_us is None else f" by {format_time(said.p50_us)}"
+    hangs = "" if said.deciding is None else f", hangs on {said.deciding}"
+    return (
+        f"{said.probability:.0%} likely to break; expected{by}{hangs}"
+        if by
+        else (f"{said.probability:.0%} likely to break{hangs}")
+    )
 
 
 def _seconds(value: float) -> Any:

@@ -183,7 +183,6 @@ class _Walk:
         )
         self.at = from_us
 
-    @property
     def is_over(self) -> bool:
         """Whether the walk has come to where the budget began."""
         began = self.asked.from_us is not None and self.at <= self.asked.from_us
@@ -228,7 +227,7 @@ class _Walk:
 
     def _task(self, lived: DagLived, name: str) -> None:
         """Go back through a task: its last try, those that failed before, its wait."""
-        if (lived.dag, lived.run_id, name) in self.seen or self.is_over:
+        if (lived.dag, lived.run_id, name) in self.seen or self.is_over():
             return
         self.seen.add((lived.dag, lived.run_id, name))
         node = lived.nodes[name]
@@ -243,7 +242,7 @@ class _Walk:
             if len(begun) > 1:
                 self._hop("retry", begun[0].started_us or 0, lived, name, tuple(begun[:-1]))
         first = tries[0]
-        if self.is_over or (self.asked.task == name and self.asked.from_us is not None):
+        if self.is_over() or (self.asked.task == name and self.asked.from_us is not None):
             return
         above = self.usual.predecessor(lived, node, self.at)
         ready_us = lived.started_us if above is None else above[2]
@@ -258,7 +257,7 @@ class _Walk:
 
     def _dag_began(self, lived: DagLived) -> None:
         """Go back from the begin of a DAG run: to what its asset events came from, or its due."""
-        if self.is_over:
+        if self.is_over():
             return
         runs = () if lived.run is None else (lived.run,)
         self._hop("gap", lived.started_us, lived, None, runs)

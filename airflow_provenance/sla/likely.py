@@ -30,8 +30,8 @@ _NEIGHBOURS = 5.0
 _NARROWEST = 0.03
 # Nor wider: waits are either none or long, and nothing between is likely.
 _WIDEST = 0.25
-# The tail's exponent: of all that lasts longer than t, half lasts longer than 2 t.
-_TAIL = 1.0
+# The tail's exponent: of all that lasts longer than t, a third lasts longer than 2 t.
+_TAIL = 1.5
 _NORMAL = NormalDist()
 
 

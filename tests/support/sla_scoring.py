@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 WARM_UP = 20
 STEPS = 20  # moments in a budget
-THRESHOLD = 0.5
+THRESHOLD = 0.6
 INGEST_AT = 2 * 3600 * 1_000_000
 
 
