@@ -168,6 +168,7 @@ class Maker:
 def evaluation_json(one: Evaluation) -> dict[str, Any]:
     """Return an evaluation as JSON."""
     late_us = one.late_by_us
+    said = {} if one.prediction is None else {"prediction": prediction_json(one.prediction)}
     return {
         "policy": one.policy_id,
         "revision": one.revision,
@@ -185,7 +186,7 @@ def evaluation_json(one: Evaluation) -> dict[str, Any]:
         "late_by_seconds": None if late_us is None else late_us / 1e6,
         "runs": list(one.runs),
         "reason": one.reason,
-        "prediction": None if one.prediction is None else prediction_json(one.prediction),
+        **said,
     }
 
 

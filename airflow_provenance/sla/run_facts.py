@@ -70,7 +70,8 @@ def _source(told: ConsumedSource) -> ConsumedSource:
 
 
 def _dag_version(run_facets: Facets) -> str | None:
-    told = _facet(run_facets, facets.MANIFEST)
+    code = _facet(run_facets, facets.MANIFEST).get("code")
+    told = code if isinstance(code, dict) else {}
     version = told.get("dagVersionNumber") or told.get("dagVersionId")
     return None if version is None else str(version)
 
