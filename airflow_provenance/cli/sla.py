@@ -10,7 +10,8 @@ from airflow_provenance import settings, wiring
 from airflow_provenance.cli.output import add_common, say, say_json, say_table, tell
 from airflow_provenance.domain.clock import SystemClock, format_time, parse_time
 from airflow_provenance.errors import EventError, PolicyError, SettingsError
-from airflow_provenance.sla.durations import format_duration
+from airflow_provenance.sla.backtest import backtest
+from airflow_provenance.sla.durations import format_duration, microseconds, parse_duration
 from airflow_provenance.sla.evaluate import evaluate
 from airflow_provenance.sla.evaluation import Evaluation, State, evaluation_json
 from airflow_provenance.sla.facts import ExpectedRun
@@ -40,14 +41,24 @@ def register(commands: Any) -> None:
     why.add_argument("period", metavar="PERIOD", nargs="?", help="else the newest broken one")
     why.add_argument("--at", metavar="T", help="ISO 8601 with a zone; else now")
     why.set_defaults(policy=None, expected=None)
-    for one in (status, judge):
+    back = actions.add_parser("backtest", help="how promises changed state, as known at the time")
+    back.add_argument("--since", metavar="T", required=True, help="ISO 8601 with a zone")
+    back.add_argument("--until", metavar="T", help="else now")
+    back.add_argument("--every", metavar="LENGTH", default="5m", help="between two looks; else 5m")
+    for one in (status, judge, back):
         one.add_argument("--policy", metavar="ID", action="append", help="only this promise")
         one.add_argument(
             "--expected",
             metavar="FILE",
             help='JSON of runs that are expected: {"DAG": ["2026-01-01T00:00:00Z", ...]}',
         )
-    for one, function in ((lint, _lint), (status, _status), (judge, _evaluate), (why, _why_late)):
+    for one, function in (
+        (lint, _lint),
+        (status, _status),
+        (judge, _evaluate),
+        (why, _why_late),
+        (back, _backtest),
+    ):
         one.add_argument(
             *(["files"] if one is lint else ["--file"]),
             **({"nargs": "*"} if one is lint else {"action": "append", "dest": "files"}),
@@ -198,6 +209,40 @@ def _why_late(options: argparse.Namespace) -> int:
     else:
         for line in why_words(found[-1], late, blast):
             say(line)
+    return 0
+
+
+def _backtest(options: argparse.Namespace) -> int:
+    since_us, until_us = _time(options.since, "since"), _time(options.until, "until")
+    until_us = SystemClock().now_us() if until_us is None else until_us
+    step_us = microseconds(parse_duration(options.every))
+    if step_us <= 0:
+        raise SettingsError("--every is 0: give a length of time such as 5m")
+    policies = [one.policy for one in _good(options)]
+    store = wiring.open_store(options.store)
+    try:
+        moments = iter(range(since_us or 0, until_us + 1, step_us))
+        found = list(backtest(store, policies, moments, _expected(options.expected)))
+    finally:
+        store.close()
+    if options.json:
+        say_json(
+            [{"at": format_time(one.at_us), **evaluation_json(one.evaluation)} for one in found]
+        )
+    else:
+        say_table(
+            ["AT", "PROMISE", "STATE", "PERIOD", "WHY"],
+            [
+                (
+                    format_time(one.at_us) or "",
+                    one.evaluation.policy_id,
+                    one.evaluation.state.value,
+                    one.evaluation.period,
+                    _why(one.evaluation),
+                )
+                for one in found
+            ],
+        )
     return 0
 
 
