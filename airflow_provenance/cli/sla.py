@@ -291,13 +291,11 @@ def _outlook(one: Evaluation) -> str:
     said = one.prediction
     if said is None or said.probability is None:
         return ""
-    by = "" if said.p50_us is None else f" by {format_time(said.p50_us)}"
+    # What is only likely is never said to be sure.
+    odds = "sure" if said.probability == 1 else f"{min(said.probability, 0.99):.0%} likely"
+    by = "" if said.p50_us is None else f", expected by {format_time(said.p50_us)}"
     hangs = "" if said.deciding is None else f", hangs on {said.deciding}"
-    return (
-        f"{said.probability:.0%} likely to break; expected{by}{hangs}"
-        if by
-        else (f"{said.probability:.0%} likely to break{hangs}")
-    )
+    return f"{odds} to break{by}{hangs}"
 
 
 def _seconds(value: float) -> Any:
