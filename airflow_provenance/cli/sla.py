@@ -14,7 +14,8 @@ from airflow_provenance.cli import alerts, sla_status
 from airflow_provenance.cli.output import add_common, say, say_json, say_table, tell
 from airflow_provenance.domain.clock import SystemClock, format_time, parse_time
 from airflow_provenance.errors import EventError, PolicyError, SettingsError
-from airflow_provenance.sla.durations import format_duration
+from airflow_provenance.sla.backtest import backtest
+from airflow_provenance.sla.durations import format_duration, microseconds, parse_duration
 from airflow_provenance.sla.evaluate import LOOKBACK_US, evaluate
 from airflow_provenance.sla.evaluation import Evaluation, State, evaluation_json
 from airflow_provenance.sla.facts import ExpectedRun
@@ -23,6 +24,7 @@ from airflow_provenance.sla.ledger import recorded_with_ledger
 from airflow_provenance.sla.lint import unknown_targets
 from airflow_provenance.sla.policy import to_plain
 from airflow_provenance.sla.recorded import RecordedProvenance
+from airflow_provenance.sla.why import blast_radius, why_json, why_late, why_words
 
 if TYPE_CHECKING:
     import argparse
@@ -42,14 +44,29 @@ def register(commands: Any) -> None:
     judge = actions.add_parser("evaluate", help="how promises stood at a moment, period by period")
     judge.add_argument("--at", metavar="T", help="ISO 8601 with a zone; else now")
     judge.add_argument("--since", metavar="T", help="from when on; else eight days before")
-    for one in (status, judge):
+    why = actions.add_parser("why", help="what made a deadline or duration late, and who is hit")
+    why.add_argument("promise", metavar="POLICY", help="its id")
+    why.add_argument("period", metavar="PERIOD", nargs="?", help="else the newest broken one")
+    why.add_argument("--at", metavar="T", help="ISO 8601 with a zone; else now")
+    why.set_defaults(policy=None, expected=None)
+    back = actions.add_parser("backtest", help="how promises changed state, as known at the time")
+    back.add_argument("--since", metavar="T", required=True, help="ISO 8601 with a zone")
+    back.add_argument("--until", metavar="T", help="else now")
+    back.add_argument("--every", metavar="LENGTH", default="5m", help="between two looks; else 5m")
+    for one in (status, judge, back):
         one.add_argument("--policy", metavar="ID", action="append", help="only this promise")
         one.add_argument(
             "--expected",
             metavar="FILE",
             help='JSON of runs that are expected: {"DAG": ["2026-01-01T00:00:00Z", ...]}',
         )
-    for one, function in ((lint, _lint), (status, _status), (judge, _evaluate)):
+    for one, function in (
+        (lint, _lint),
+        (status, _status),
+        (judge, _evaluate),
+        (why, _why_late),
+        (back, _backtest),
+    ):
         one.add_argument(
             *(["files"] if one is lint else ["--file"]),
             **({"nargs": "*"} if one is lint else {"action": "append", "dest": "files"}),
@@ -203,6 +220,71 @@ def _status(options: argparse.Namespace) -> int:
     return 1 if any(one.state in _BAD for one in newest) else 0
 
 
+def _why_late(options: argparse.Namespace) -> int:
+    at_us = _time(options.at, "at")
+    at_us = SystemClock().now_us() if at_us is None else at_us
+    store = wiring.open_store(options.store)
+    try:
+        declared = [one.policy for one in _good(options, store)]
+        policy = next((one for one in declared if one.id == options.promise), None)
+        if policy is None:
+            raise PolicyError(f"no promise is named {options.promise!r}: 'sla status' lists them")
+        provenance = RecordedProvenance(store)
+        found = [
+            one
+            for one in evaluate(policy, provenance, at_us)
+            if one.period == options.period
+            or (options.period is None and (one.is_miss or one.state is State.AT_RISK))
+        ]
+        if not found:
+            text = "it was not broken" if options.period is None else f"no period {options.period}"
+            raise PolicyError(f"{policy.id}: {text}: 'sla evaluate' lists its periods")
+        late = why_late(policy, provenance, found[-1], at_us)
+        blast = blast_radius(store, declared, late)
+    finally:
+        store.close()
+    if options.json:
+        say_json(why_json(found[-1], late, blast))
+    else:
+        for line in why_words(found[-1], late, blast):
+            say(line)
+    return 0
+
+
+def _backtest(options: argparse.Namespace) -> int:
+    since_us, until_us = _time(options.since, "since"), _time(options.until, "until")
+    until_us = SystemClock().now_us() if until_us is None else until_us
+    step_us = microseconds(parse_duration(options.every))
+    if step_us <= 0:
+        raise SettingsError("--every is 0: give a length of time such as 5m")
+    store = wiring.open_store(options.store)
+    try:
+        policies = [one.policy for one in _good(options, store)]
+        moments = iter(range(since_us or 0, until_us + 1, step_us))
+        found = list(backtest(store, policies, moments, _expected(options.expected)))
+    finally:
+        store.close()
+    if options.json:
+        say_json(
+            [{"at": format_time(one.at_us), **evaluation_json(one.evaluation)} for one in found]
+        )
+    else:
+        say_table(
+            ["AT", "PROMISE", "STATE", "PERIOD", "WHY"],
+            [
+                (
+                    format_time(one.at_us) or "",
+                    one.evaluation.policy_id,
+                    one.evaluation.state.value,
+                    one.evaluation.period,
+                    _why(one.evaluation),
+                )
+                for one in found
+            ],
+        )
+    return 0
+
+
 def _newest(found: list[Evaluation]) -> Evaluation:
     """Return how a promise stands: its newest breach that is open, else its newest verdict."""
     broken = [one for one in found if one.state is State.BREACHED]
@@ -241,7 +323,18 @@ def _value(one: Evaluation, value: float | None) -> str:
 def _why(one: Evaluation) -> str:
     late_us = one.late_by_us
     late = "" if late_us is None else f"late by {format_duration(_seconds(late_us / 1e6))}"
-    return ", ".join(text for text in (late, one.reason) if text)
+    return ", ".join(text for text in (late, one.reason, _outlook(one)) if text)
+
+
+def _outlook(one: Evaluation) -> str:
+    said = one.prediction
+    if said is None or said.probability is None:
+        return ""
+    # What is only likely is never said to be sure.
+    odds = "sure" if said.probability == 1 else f"{min(said.probability, 0.99):.0%} likely"
+    by = "" if said.p50_us is None else f", expected by {format_time(said.p50_us)}"
+    hangs = "" if said.deciding is None else f", hangs on {said.deciding}"
+    return f"{odds} to break{by}{hangs}"
 
 
 def _seconds(value: float) -> Any:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from airflow_provenance.sla import costs, dataset_kinds, deadlines, ratio_kinds, run_kinds
+from airflow_provenance.sla.at_risk import with_predictions
 from airflow_provenance.sla.evaluation import Evaluation, Maker, State
 from airflow_provenance.sla.facts import AsOf
 from airflow_provenance.sla.objectives import (
@@ -31,6 +32,7 @@ from airflow_provenance.sla.objectives import (
     Throughput,
     Volume,
 )
+from airflow_provenance.sla.prediction import Known
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +61,11 @@ _KINDS: dict[type, Callable[..., list[Evaluation]]] = {
 
 
 def evaluate(
-    policy: Policy, provenance: Provenance, now_us: int, since_us: int | None = None
+    policy: Policy,
+    provenance: Provenance,
+    now_us: int,
+    since_us: int | None = None,
+    known: Known | None = None,
 ) -> list[Evaluation]:
     """Return how a promise stood at a moment, period by period, the oldest first.
 
@@ -69,6 +75,7 @@ def evaluate(
         now_us: the moment.
         since_us: from when on periods are told, as from when a promise is in force; None: eight
             days before, and no deadline before anything was known of what it is about.
+        known: what predictions go by at this moment, to share it between promises.
     """
     maker, seen = Maker(policy, now_us), AsOf(provenance, now_us)
     since_us = _since(policy, seen, now_us - LOOKBACK_US) if since_us is None else since_us
@@ -77,6 +84,8 @@ def evaluate(
         found = _in_a_row(policy, objective, seen, maker, since_us)
     else:
         found = _KINDS[type(objective)](policy, objective, seen, maker, since_us)
+    if policy.at_risk is not None:
+        found = with_predictions(policy, seen, known or Known(seen, now_us), found)
     return found or [maker.nothing("no run of this kind is known")]
 
 

@@ -30,6 +30,25 @@ class State(StrEnum):
     INSUFFICIENT_HISTORY = "insufficient_history"
 
 
+class Prediction(msgspec.Struct, frozen=True, kw_only=True):
+    """What is likely; `sla.prediction` makes it.
+
+    Attributes:
+        probability: of a breach; None where history is too short to say.
+        p50_us, p90_us: by when it is done with even odds, and with nine in ten.
+        slack_us: from then (even odds) to when it is due; below 0: it is expected to be late.
+        deciding: the task, as ``DAG.TASK``, that has not ended and that the end hangs on.
+        history: how many past runs it was learned from, of the DAG that has fewest.
+    """
+
+    probability: float | None
+    p50_us: int | None = None
+    p90_us: int | None = None
+    slack_us: int | None = None
+    deciding: str | None = None
+    history: int = 0
+
+
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     """One verdict.
 
@@ -39,6 +58,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
         recovered_us: when it was made good.
         runs: the numbers of the runs it was computed from.
         cause: why what was expected did not come: one of `sla.causes`.
+        prediction: what is likely to come of it, where the promise asks for that.
     """
 
     policy_id: str
@@ -57,6 +77,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     runs: tuple[int, ...] = ()
     reason: str = ""
     cause: str | None = None
+    prediction: Prediction | None = None
 
     @property
     def late_by_us(self) -> int | None:
@@ -149,6 +170,7 @@ class Maker:
 def evaluation_json(one: Evaluation) -> dict[str, Any]:
     """Return an evaluation as JSON."""
     late_us = one.late_by_us
+    said = {} if one.prediction is None else {"prediction": prediction_json(one.prediction)}
     return {
         "policy": one.policy_id,
         "revision": one.revision,
@@ -167,4 +189,18 @@ def evaluation_json(one: Evaluation) -> dict[str, Any]:
         "runs": list(one.runs),
         "reason": one.reason,
         "cause": one.cause,
+        **said,
+    }
+
+
+def prediction_json(one: Prediction) -> dict[str, Any]:
+    """Return a prediction as JSON."""
+    return {
+        "state": "insufficient_history" if one.probability is None else "predicted",
+        "probability": one.probability,
+        "p50_at": format_time(one.p50_us),
+        "p90_at": format_time(one.p90_us),
+        "slack_seconds": None if one.slack_us is None else one.slack_us / 1e6,
+        "deciding_task": one.deciding,
+        "history": one.history,
     }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from airflow_provenance.domain.run import RunState
+from airflow_provenance.domain.run import ConsumedSource, RunState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +50,11 @@ class RunFact(msgspec.Struct, frozen=True, kw_only=True):
     writes: tuple[IoFact, ...] = ()
     slots: int = 1
     numbers: Mapping[str, float] = {}  # fields of its facets, as FACET.FIELD
+    upstream: tuple[str, ...] | None = None  # the tasks that it waits for; None: nobody said
+    consumed: tuple[ConsumedSource, ...] = ()  # who emitted the asset events that it was begun by
+    hostname: str | None = None
+    dag_version: str | None = None
+    dag: str | None = None  # the DAG of a task's try
 
     @property
     def due_us(self) -> int | None:
@@ -64,6 +69,16 @@ class RunFact(msgspec.Struct, frozen=True, kw_only=True):
         """Since when it exists."""
         times = [us for us in (self.queued_us, self.started_us, self.ended_us) if us is not None]
         return min(times, default=self.run_after_us or 0)
+
+    @property
+    def dag_name(self) -> str:
+        """The DAG that it is a run of, or of a task of which it is a try."""
+        return self.dag or self.job.partition(".")[0]
+
+    @property
+    def task_name(self) -> str:
+        """The task that it is a try of."""
+        return self.job.removeprefix(f"{self.dag_name}.")
 
     @property
     def failed(self) -> bool:
@@ -143,6 +158,9 @@ class Provenance(Protocol):
     def sources(self, write: WriteFact, source: str) -> Sequence[SourceFact]:
         """Return the versions of a source that went into what was written."""
 
+    def writers(self, run: RunFact) -> Sequence[RunFact]:
+        """Return the runs of other DAG runs that wrote what a run read."""
+
     def expected(self, dag: str, since_us: int, until_us: int) -> Sequence[ExpectedRun] | None:
         """Return the runs that a DAG's schedule asks for; None where nobody knows."""
 
@@ -179,6 +197,10 @@ class AsOf:
     def sources(self, write: WriteFact, source: str) -> Sequence[SourceFact]:
         """See `Provenance.sources`."""
         return self._provenance.sources(write, source)
+
+    def writers(self, run: RunFact) -> list[RunFact]:
+        """See `Provenance.writers`."""
+        return self._seen(self._provenance.writers(run))
 
     def expected(self, dag: str, since_us: int, until_us: int) -> Sequence[ExpectedRun] | None:
         """See `Provenance.expected`."""

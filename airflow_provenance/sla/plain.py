@@ -28,6 +28,7 @@ class PlainProvenance(msgspec.Struct, kw_only=True):
     checked: dict[str, list[AssertionFact]] = {}
     came_from: dict[int, list[SourceFact]] = {}
     expectations: dict[str, list[ExpectedRun]] = {}
+    wrote_for: dict[int, list[RunFact]] = {}
     paused: dict[str, list[tuple[int, int | None]]] = {}
     held: dict[str, list[Condition]] = {}
 
@@ -56,6 +57,10 @@ class PlainProvenance(msgspec.Struct, kw_only=True):
     def sources(self, write: WriteFact, source: str) -> list[SourceFact]:
         """See `Provenance.sources`."""
         return self.came_from.get(write.run.id, []) if source else []
+
+    def writers(self, run: RunFact) -> list[RunFact]:
+        """See `Provenance.writers`."""
+        return self.wrote_for.get(run.id, [])
 
     def expected(self, dag: str, since_us: int, until_us: int) -> list[ExpectedRun] | None:
         """See `Provenance.expected`."""

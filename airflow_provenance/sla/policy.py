@@ -116,6 +116,8 @@ class Policy(
         zone: the zone of its local times; a DAG's own where it is declared in the DAG's file.
         hold: how long a breach must last before anybody is told (``for`` in files).
         expires_after: when to stop waiting for what never came.
+        at_risk: how likely a breach must be for a deadline or duration to be told as at risk, as
+            0.8; None: nothing is predicted.
     """
 
     id: str
@@ -132,6 +134,7 @@ class Policy(
     hold: timedelta = msgspec.field(default=timedelta(0), name="for")
     expires_after: timedelta = timedelta(days=7)
     description: str = ""
+    at_risk: float | None = None
 
     def __post_init__(self) -> None:
         if not _SLUG.fullmatch(self.id):
@@ -147,6 +150,11 @@ class Policy(
             raise PolicyError("runs is empty: no run would count")
         if self.hold < timedelta(0) or self.expires_after <= timedelta(0):
             raise PolicyError("for and expires_after are lengths of time above 0")
+        if self.at_risk is not None:
+            if not 0 < self.at_risk < 1:
+                raise PolicyError(f"at_risk is {self.at_risk:g}: give a probability, such as 0.8")
+            if not isinstance(self.objective, Duration | Deadline):
+                raise PolicyError(f"at_risk is for deadlines and durations, not for {self.kind}")
         nested = getattr(self.objective, "of", None)
         if isinstance(nested, Objective) and self.target.kind not in _TARGETS[type(nested)]:
             raise PolicyError(f"{nested.kind} cannot be promised of {self.target.kind}")
@@ -173,10 +181,16 @@ class Policy(
     def revision(self) -> str:
         """12 characters that change when what is promised does, and not with who is told."""
         promised = to_plain(self)
-        for name in ("id", "severity", "owner", "notify", "for", "description", "excusals"):
+        for name in _NOT_PROMISED:
             promised.pop(name, None)
         text = json.dumps(promised, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+_NOT_PROMISED = (
+    *("id", "severity", "owner", "notify", "for", "description", "excusals"),
+    "at_risk",
+)
 
 
 def to_plain(policy: Policy) -> dict[str, Any]:

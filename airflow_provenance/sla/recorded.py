@@ -52,6 +52,7 @@ class RecordedProvenance:
         self._conditions = conditions or {}
         self._lists: dict[tuple[str, str], tuple[int, list[RunFact]]] = {}
         self._facts: dict[int, RunFact] = {}
+        self._writers: dict[int, list[RunFact]] = {}
 
     def runs(self, target: Target, since_us: int) -> list[RunFact]:
         """See `Provenance.runs`."""
@@ -157,6 +158,17 @@ class RecordedProvenance:
             if times:
                 found.append(SourceFact(run_id=one.run_id, event_time_us=times[0]))
         return found
+
+    def writers(self, run: RunFact) -> list[RunFact]:
+        """See `Provenance.writers`."""
+        if run.id not in self._writers:
+            edges = self._store.trace([run.id], "upstream", 2)
+            views = self._store.runs_by_id({edge.src for edge in edges} - {run.id})
+            others = [view for view in views.values() if isinstance(view.key, TaskRunKey)]
+            found = self._facts_of(others)
+            here = (run.dag, run.run_id)
+            self._writers[run.id] = [one for one in found if (one.dag, one.run_id) != here]
+        return self._writers[run.id]
 
     def expected(self, dag: str, since_us: int, until_us: int) -> list[ExpectedRun] | None:
         """See `Provenance.expected`."""

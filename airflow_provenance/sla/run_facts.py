@@ -22,7 +22,7 @@ from airflow_provenance.sla.facts import AssertionFact, IoFact, RunFact
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from airflow_provenance.domain.run import Facets, Io, RunDoc
+    from airflow_provenance.domain.run import ConsumedSource, Facets, Io, RunDoc
     from airflow_provenance.store.base import RunView
 
 # Of our own and Airflow's facets no number is a user's metric.
@@ -56,7 +56,24 @@ def run_fact(view: RunView, doc: RunDoc) -> RunFact:
         reads=tuple(_io_fact(io, INPUT_STATISTICS) for io in doc.inputs.values()),
         writes=tuple(_io_fact(io, OUTPUT_STATISTICS) for io in doc.outputs.values()),
         numbers=_numbers(doc.run_facets),
+        upstream=None if doc.upstream is None else tuple(doc.upstream[2]),
+        consumed=() if doc.consumed is None else tuple(map(_source, doc.consumed[2])),
+        hostname=view.hostname,
+        dag_version=_dag_version(doc.run_facets),
+        dag=view.dag_id,
     )
+
+
+def _source(told: ConsumedSource) -> ConsumedSource:
+    dag_id, run_id, task_id, map_index = told  # a store may hold it as a list
+    return dag_id, run_id, task_id, map_index
+
+
+def _dag_version(run_facets: Facets) -> str | None:
+    code = _facet(run_facets, facets.MANIFEST).get("code")
+    told = code if isinstance(code, dict) else {}
+    version = told.get("dagVersionNumber") or told.get("dagVersionId")
+    return None if version is None else str(version)
 
 
 def _ended_us(view: RunView, doc: RunDoc, told: Mapping[str, Any]) -> int | None:

@@ -1,0 +1,262 @@
+"""Why a promise was broken: from an evaluation to what made it late, and to who is hit by that."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from airflow_provenance.domain.clock import format_time
+from airflow_provenance.domain.identity import WireKey
+from airflow_provenance.domain.run import RunState
+from airflow_provenance.errors import PolicyError
+from airflow_provenance.sla.attribution import Asked, Attribution, Hop, attribute
+from airflow_provenance.sla.deadlines import due_windows
+from airflow_provenance.sla.durations import format_duration
+from airflow_provenance.sla.facts import AsOf
+from airflow_provenance.sla.objectives import Deadline, Duration
+from airflow_provenance.sla.prediction import Known
+from airflow_provenance.store.base import RunQuery
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from airflow_provenance.sla.evaluation import Evaluation
+    from airflow_provenance.sla.facts import Provenance, RunFact
+    from airflow_provenance.sla.policy import Policy
+    from airflow_provenance.sla.run_graph import DagLived
+    from airflow_provenance.store.base import ProvenanceReader
+
+_DAY_US = 86_400_000_000
+# How far downstream a cause is followed.
+_DEPTH = 40
+
+
+class Blast(msgspec.Struct, frozen=True, kw_only=True):
+    """What is downstream of a cause."""
+
+    datasets: tuple[str, ...] = ()
+    dags: tuple[str, ...] = ()
+    owners: tuple[str, ...] = ()
+    promises: tuple[str, ...] = ()
+
+
+def why_late(policy: Policy, provenance: Provenance, one: Evaluation, now_us: int) -> Attribution:
+    """Say what made a promise late.
+
+    Args:
+        policy: the promise, a deadline or duration.
+        provenance: what was recorded.
+        one: its evaluation for the period that is asked about.
+        now_us: the moment, which counts where it is not done yet.
+
+    Raises:
+        PolicyError: the promise is of another kind, or nothing is known of what it is about.
+    """
+    seen = AsOf(provenance, now_us)
+    known = Known(seen, now_us)
+    asked = _asked(policy, seen, one)
+    if asked.run_id is None and (lived := _begun_too_late(known, asked)) is not None:
+        node = None if asked.task is None else lived.nodes.get(asked.task)
+        done_us = lived.ended_us if asked.task is None else None if node is None else node.ended_us
+        asked = msgspec.structs.replace(asked, run_id=lived.run_id, done_us=done_us)
+    return attribute(seen, known, asked)
+
+
+def _begun_too_late(known: Known, asked: Asked) -> DagLived | None:
+    """Return the run that assets began only after it was due, though what it consumed was due.
+
+    Such a run is due when it begins, so by its own times it belongs to the next period.
+    """
+    for one in known.lived(asked.dag):
+        if one.started_us <= asked.due_us:
+            continue
+        for dag, run_id, _ in one.sources:
+            for above in known.lived(dag):
+                due_us = above.due_us or 0
+                if above.run_id == run_id and asked.after_us < due_us <= asked.due_us:
+                    return one
+    return None
+
+
+def _asked(policy: Policy, seen: AsOf, one: Evaluation) -> Asked:
+    if not isinstance(policy.objective, Duration | Deadline) or policy.target.job is not None:
+        raise PolicyError(f"{policy.id}: why it was late is told of deadlines and durations")
+    if one.due_us is None:
+        raise PolicyError(f"{policy.id}: nothing was due in {one.period}")
+    if policy.target.dataset is not None:
+        return _asked_of_dataset(policy.target.dataset, policy, seen, one, one.due_us)
+    since_us = one.due_us - 40 * _DAY_US
+    all_runs = [run for run in seen.runs(policy.target, since_us) if run.id in one.runs]
+    runs = [run for run in all_runs if not run.failed] or all_runs
+    if isinstance(policy.objective, Duration):
+        first, last = runs[0], runs[-1]
+        return Asked(
+            dag=policy.target.dag or "",
+            task=policy.target.task,
+            run_id=last.run_id,
+            due_us=one.due_us,
+            after_us=one.due_us - _DAY_US,
+            from_us=first.started_us,
+            done_us=last.ended_us if last.state.is_done else None,
+        )
+    done_us = None if one.observed is None else round(one.observed * 1e6)
+    return Asked(
+        dag=policy.target.dag or "",
+        task=policy.target.task,
+        run_id=_of_end(runs, done_us),
+        due_us=one.due_us,
+        after_us=_after(policy, one.due_us),
+        done_us=done_us,
+    )
+
+
+def _of_end(runs: Sequence[RunFact], done_us: int | None) -> str | None:
+    """Return the run that ended then; else the newest."""
+    same = [run.run_id for run in runs if done_us is not None and run.ended_us == done_us]
+    return same[0] if same else runs[-1].run_id if runs else None
+
+
+def _asked_of_dataset(
+    dataset: str, policy: Policy, seen: AsOf, one: Evaluation, due_us: int
+) -> Asked:
+    writes = list(seen.writes(dataset))
+    if not writes:
+        raise PolicyError(f"{policy.id}: nobody is known to have written {dataset}")
+    mine = [write for write in writes if write.run.id in one.runs]
+    run = (mine or writes)[-1].run
+    return Asked(
+        dag=run.dag_name,
+        task=run.task_name,
+        run_id=run.run_id if mine else None,
+        due_us=due_us,
+        after_us=_after(policy, due_us),
+        done_us=mine[-1].at_us if mine else None,
+    )
+
+
+def _after(policy: Policy, due_us: int) -> int:
+    if not isinstance(policy.objective, Deadline):
+        return due_us - _DAY_US
+    windows = due_windows(policy, policy.objective, due_us, due_us)
+    return next((before for before, due in windows if due == due_us), due_us - _DAY_US)
+
+
+def blast_radius(store: ProvenanceReader, policies: Iterable[Policy], found: Attribution) -> Blast:
+    """Return what is downstream of the first cause, by what its runs fed, now or the last time."""
+    if not found.hops:
+        return Blast()
+    job, ids = found.ranked[0].job, [*found.ranked[0].runs]
+    ids += [view.id for view in store.runs(RunQuery(job=job, state=RunState.COMPLETE, limit=3))]
+    edges = store.trace(ids, "downstream", _DEPTH)
+    reached = {edge.dst for edge in edges} | set(ids)
+    datasets = {"/".join(one.dataset) for one in store.versions_by_id(reached).values()}
+    runs = store.runs_by_id(reached)
+    dags = {view.dag_id for view in runs.values() if not isinstance(view.key, WireKey)}
+    names = {name for name in dags if name is not None}
+    hit = [
+        one for one in policies if one.target.dag in names or (one.target.dataset or "") in datasets
+    ]
+    owners = {one.owner for one in hit if one.owner is not None}
+    for doc in store.run_docs(runs).values():
+        told = json.loads(doc.job_facets["ownership"][2]) if "ownership" in doc.job_facets else {}
+        listed = told.get("owners") if isinstance(told, dict) else None
+        owners |= {str(one.get("name")) for one in listed or () if isinstance(one, dict)}
+    return Blast(
+        datasets=tuple(sorted(datasets)),
+        dags=tuple(sorted(names)),
+        owners=tuple(sorted(owners)),
+        promises=tuple(sorted(one.id for one in hit)),
+    )
+
+
+def why_json(one: Evaluation, found: Attribution, blast: Blast) -> dict[str, Any]:
+    """Return an attribution as JSON; the causes first to last."""
+    return {
+        "policy": one.policy_id,
+        "period": one.period,
+        "state": one.state.value,
+        "due_at": format_time(found.due_us),
+        "until": format_time(found.until_us),
+        "late_by_seconds": found.late_us / 1e6,
+        "spare_seconds": found.spare_us / 1e6,
+        "causes": [
+            {
+                "job": hop.job,
+                "kind": hop.kind,
+                "run_id": hop.run_id or None,
+                "runs": list(hop.runs),
+                "from": format_time(hop.from_us),
+                "until": format_time(hop.until_us),
+                "took_seconds": hop.took_us / 1e6,
+                "usual_seconds": hop.usual_us / 1e6,
+                "excess_seconds": hop.excess_us / 1e6,
+                "share": round(found.share(hop), 4),
+                "hostname": hop.hostname,
+                "reads": list(hop.reads),
+                "dag_version": hop.dag_version,
+                "was_version": hop.was_version,
+            }
+            for hop in found.ranked
+        ],
+        "downstream": {
+            "datasets": list(blast.datasets),
+            "dags": list(blast.dags),
+            "owners": list(blast.owners),
+            "promises": list(blast.promises),
+        },
+    }
+
+
+_SAID = {
+    "run": "{job} ran {took}, usually {usual}",
+    "queue": "{job} waited {took} for a slot, usually {usual}",
+    "gap": "{took} passed before {job} went on, usually {usual}",
+    "retry": "{job} lost {took} to tries that failed, usually {usual}",
+    "begin": "{job} began {took} after it could, usually {usual}",
+    "failed": "{job} failed, {took} ago",
+    "missing": "{job} has not run, due {took} ago",
+}
+
+
+def why_words(one: Evaluation, found: Attribution, blast: Blast) -> list[str]:
+    """Return an attribution as lines: the lateness, the causes, what is downstream."""
+    spare = _text(abs(found.spare_us))
+    room = f"{spare} to spare" if found.spare_us >= 0 else f"{spare} too little"
+    late = f"late by {_text(found.late_us)}" if found.late_us >= 0 else "not late yet"
+    lines = [f"{one.policy_id} {one.period}: {late}; usually there is {room}."]
+    for hop in found.ranked:
+        if hop.excess_us <= 0 or found.share(hop) < _LEAST_SHARE:
+            continue
+        lines.append(f"  {found.share(hop):4.0%}  {_words(hop)}")
+    for title, names in (
+        ("datasets", blast.datasets),
+        ("promises", blast.promises),
+        ("owners", blast.owners),
+    ):
+        if names:
+            lines.append(f"  downstream {title}: {', '.join(names)}")
+    return lines
+
+
+_LEAST_SHARE = 0.01
+
+
+def _words(hop: Hop) -> str:
+    said = _SAID[hop.kind].format(job=hop.job, took=_text(hop.took_us), usual=_text(hop.usual_us))
+    more = []
+    if hop.run_id:
+        more.append(hop.run_id)
+    if hop.kind == "run" and hop.hostname:
+        more.append(f"on {hop.hostname}")
+    if hop.dag_version is not None and hop.was_version is not None:
+        more.append(f"version {hop.dag_version} of the DAG, was {hop.was_version}")
+    if hop.reads:
+        more.append(f"read {', '.join(hop.reads[:3])}")
+    return f"{said} ({'; '.join(more)})" if more else said
+
+
+def _text(us: int) -> str:
+    return format_duration(timedelta(seconds=round(us / 1e6)))
