@@ -121,7 +121,7 @@ def happened(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> 
     store = SqlStore(url, create=True)
     # Airflow takes a while to start, and a while until all promises are in force.
     begun = datetime.now(UTC)  # noqa: TID251 - a real scheduler goes by the real time
-    due = (begun + timedelta(seconds=200)).replace(second=0, microsecond=0)
+    due = (begun + timedelta(seconds=190)).replace(second=0, microsecond=0)
     due_of_never = due + timedelta(minutes=1)
     environment = {
         "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "8",
@@ -143,7 +143,9 @@ def happened(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> 
             service.start()
             wait_until(lambda: len(store.policies()) == 6, "all are in force", SECONDS)
             airflow.patch("/api/v2/dags/halted", {"is_paused": True})
-            (home / "dags" / "broken.py").write_text("from nowhere import nothing\n")
+            (home / "dags" / "broken.py").write_text(
+                "import nowhere\nfrom airflow.sdk import DAG\n"  # without these words: no DAG file
+            )
             assert datetime.now(UTC) < due - timedelta(seconds=10)  # noqa: TID251 - as above
             wait_for(due + timedelta(seconds=20))
             told = {"late", "fails", "halted", "broken", "works"}
