@@ -194,7 +194,7 @@ def missing_run(
         found.append(
             maker.awaited(period, due_us, came_us, mine, reason=reason, cause=cause, **values)
         )
-    return found or [maker.nothing("no run is expected")]
+    return found or [maker.nothing("no run is due yet", State.PENDING)]
 
 
 def _text(us: int) -> str:
