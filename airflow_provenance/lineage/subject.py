@@ -7,6 +7,7 @@
 ``dataset:NS/NAME@VERSION``      a content id or at least 6 characters of one, the runId that wrote
                                  it, or ``v`` and the number that a trace shows
 ``file:///path``, ``/path``      a local file, the same as ``dataset:file//path``
+``NS/NAME``                      a dataset that the store knows by this name
 ``run:ID``                       a runId, a run's number, or an Airflow run_id (all of its tasks)
 ===============================  ===================================================================
 """
@@ -37,7 +38,9 @@ def resolve_subject(store: ProvenanceReader, text: str, direction: Direction) ->
         return [version.id for version in _dataset_versions(store, rest, direction)]
     if kind == "run" and rest:
         return [run.id for run in find_runs(store, rest)]
-    if text.startswith("/") or "://" in text:  # as a person knows a file or a table
+    # As a person knows a file or a table, or as an answer of ours has named it.
+    named = "/" in text and store.datasets_named(text)
+    if text.startswith("/") or "://" in text or named:
         return [version.id for version in _dataset_versions(store, text, direction)]
     raise SubjectError(
         f"{text!r} is no subject: write dataset:NAMESPACE/NAME, dataset:NAMESPACE/NAME@VERSION, "
@@ -47,7 +50,7 @@ def resolve_subject(store: ProvenanceReader, text: str, direction: Direction) ->
 
 def find_runs(store: ProvenanceReader, name: str) -> list[RunView]:
     """Return the runs that a runId, a number or an Airflow run_id names; `SubjectError` if none."""
-    runs = store.runs_named(name)
+    runs = store.runs_named(name.removeprefix("run:"))
     if not runs:
         raise SubjectError(f"no run is named {name!r}: 'airflow-provenance runs' lists them")
     return runs

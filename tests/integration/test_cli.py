@@ -540,6 +540,7 @@ def test_a_dataset_version_is_named_in_many_ways(told: Cli) -> None:
     assert roots(told, f"dataset:file/weekly@{'4' * 6}") == [version]
     assert roots(told, f"dataset:weekly@v{version}") == [version]
     assert roots(told, f"dataset:weekly@{uuid(3)}") == [version]
+    assert roots(told, "file/weekly") == [version]
 
 
 def test_a_run_is_named_in_many_ways(told: Cli) -> None:
@@ -547,6 +548,8 @@ def test_a_run_is_named_in_many_ways(told: Cli) -> None:
 
     assert roots(told, f"run:{run}") == [run]
     assert len(roots(told, "run:manual__1")) == 2
+    # As 'trace' takes it, and as answers write it.
+    assert told("run", f"run:{run}", "--json").json["id"] == run
 
 
 def test_all_partitions_that_a_run_wrote_are_named_by_its_run_id(cli: Cli) -> None:
