@@ -164,9 +164,15 @@ def _check_line(check: dict[str, Any]) -> str:
     dataset = check["dataset"]
     what = check.get("name") or check["assertion"]
     column = f" of {check['column']}" if check.get("column") else ""
-    outcome = "passed" if check["success"] else f"failed ({check.get('severity', 'error')})"
-    rows = (check.get("params") or {}).get("failedRows")
-    found = f", {rows} rows" if rows and not check["success"] else ""
+    params = check.get("params") or {}
+    if check["success"]:
+        return f"{dataset['namespace']}/{dataset['name']}  {what}{column}: passed"
+    severity = f"({check.get('severity', 'error')})"
+    if params.get("error"):  # that says nothing of the data
+        outcome, found = f"could not be made {severity}", f": {params['error']}"
+    else:
+        rows = params.get("failedRows")
+        outcome, found = f"failed {severity}", f", {rows} rows" if rows else ""
     return f"{dataset['namespace']}/{dataset['name']}  {what}{column}: {outcome}{found}"
 
 

@@ -88,7 +88,10 @@ def finding_lines(
         short: name datasets by the ends of their names.
     """
     check, failures = finding.outcome, finding.failures
-    yield f"{check.title} failed ({check.severity}): {_how_many(finding)}"
+    if check.not_run is None:
+        yield f"{check.title} failed ({check.severity}): {_how_many(finding)}"
+    else:
+        yield f"{check.title} could not be made ({check.severity}): {check.not_run}"
     where = sorted({shown_name(one.outcome.dataset, short=short) for one in failures})
     runs = len({one.outcome.run_id for one in failures})
     most_named = 3 if len(where) <= 3 else 2

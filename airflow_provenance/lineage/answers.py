@@ -123,6 +123,7 @@ def _finding_json(finding: Finding) -> dict[str, Any]:
         "column": check.column,
         "severity": check.severity,
         "expected": check.expected,
+        "not_run": check.not_run,
         "job": {"namespace": finding.job[0], "name": finding.job[1]},
         "failed_rows": finding.failed_rows,
         "rows": finding.rows,

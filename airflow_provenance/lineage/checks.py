@@ -24,6 +24,7 @@ class CheckOutcome(msgspec.Struct, frozen=True):
         name: its own, else its kind.
         failed_rows, rows: how many are not as they should be, and were looked at, if known.
         compared_with: the datasets and columns that the check itself names beside the checked one.
+        not_run: why the check could not be made, which says nothing of the data.
     """
 
     run_id: int
@@ -39,6 +40,7 @@ class CheckOutcome(msgspec.Struct, frozen=True):
     rows: int | None
     expected: str | None
     compared_with: tuple[tuple[DatasetRef, str | None], ...] = ()
+    not_run: str | None = None
 
     @property
     def title(self) -> str:
@@ -122,6 +124,7 @@ def _outcome(run_id: int, io: Io, told: dict[str, Any], *, is_output: bool) -> C
         rows=_count(params.get("rows")),
         expected=_text(told.get("expected")),
         compared_with=tuple(_others(params.get("comparedWith"))),
+        not_run=_text(params.get("error")),
     )
 
 

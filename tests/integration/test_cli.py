@@ -285,6 +285,7 @@ def test_a_run_tells_what_was_checked_and_what_came_out(cli: Cli) -> None:
             "severity": "warn",
             "params": {"failedRows": 7},
         },
+        {"assertion": "unique", "success": False, "params": {"error": "needs DuckDB"}},
     ]
     checked = {
         **ORDERS,
@@ -294,10 +295,13 @@ def test_a_run_tells_what_was_checked_and_what_came_out(cli: Cli) -> None:
 
     lines = cli("run", uuid(1)).out.splitlines()
 
-    assert lines[lines.index("  checked") + 1 :][:2] == [
+    assert lines[lines.index("  checked") + 1 :][:3] == [
         "    file//data/orders.csv  row_count: passed",
         "    file//data/orders.csv  dest_has_airport of dest: failed (warn), 7 rows",
+        "    file//data/orders.csv  unique: could not be made (error): needs DuckDB",
     ]
+    why = cli("why", f"run:{uuid(1)}").out
+    assert "unique could not be made (error): needs DuckDB" in why
     where = {"dataset": {"namespace": "file", "name": "/data/orders.csv"}, "partition": None}
     checks = cli("run", uuid(1), "--json").json["checks"]
     assert checks == [{**where, **one} for one in assertions]
