@@ -436,10 +436,10 @@ def test_standard_input_is_ingested(cli: Cli, monkeypatch: pytest.MonkeyPatch) -
     assert "4 received: 4 ingested" in cli("ingest", "-").out
 
 
-def spool(home: Path, *events: bytes) -> Path:
+def spool(home: Path, *events: bytes, name: str = "worker") -> Path:
     folder = home / "provenance" / "spool"
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "worker.spool"
+    path = folder / f"{name}.spool"
     path.write_bytes(b"".join(encode_line("E", event) for event in events))
     return path
 
@@ -466,11 +466,15 @@ def test_following_the_spool_goes_on_until_it_is_interrupted(
     cli("db", "migrate")
     spool(cli.home, *STORY[:2])
     with start("ingest", "--spool", "--follow", "--json") as process:
-        wait_for_entries(2)
-        spool(cli.home, *STORY[2:])
-        wait_for_entries(4)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        try:
+            wait_for_entries(2)
+            # A file of its own, as a process has: the first is being removed.
+            spool(cli.home, *STORY[2:], name="another")
+            wait_for_entries(4)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
 
     assert (process.returncode, json.loads(out)["ingested"]) == (0, 4)
     assert "Traceback" not in err

@@ -122,7 +122,10 @@ def test_every_outcome_is_told_of_the_dataset_however_the_task_ends(
     assert dataset == ("file", f"{spooled.data}/passengers_2013-01-02.csv")
     assert verdicts(assertions) == EXPECTED
     (event,) = terminal(spooled, task_id)
-    (read,) = event["inputs"]
+    reads = {one["name"]: one for one in event["inputs"]}
+    # What a foreign key is looked up in was read, too.
+    assert len(reads) == 2
+    read = reads[dataset[1]]
     assert read["inputFacets"]["inputStatistics"]["rowCount"] == len(PEOPLE)
     content = (spooled.data / "passengers_2013-01-02.csv").read_bytes()
     assert read["facets"][facets.CONTENT]["digest"] == hashlib.sha256(content).hexdigest()
