@@ -7,6 +7,7 @@ memory. An exception here would make the DAG disappear, so none leaves.
 from __future__ import annotations
 
 import logging
+import sys
 from typing import Any
 
 from airflow.policies import hookimpl
@@ -17,10 +18,12 @@ _log = logging.getLogger(__name__)
 @hookimpl
 def dag_policy(dag: Any) -> None:
     """Stamp the promises of a DAG."""
+    # Whoever promised something has loaded it. For all other DAGs, and their tasks, it stays out.
+    declare = sys.modules.get("airflow_provenance.sla.declare")
+    if declare is None:
+        return
     try:
-        from airflow_provenance.sla.declare import stamp
-
-        stamp(dag)
+        declare.stamp(dag)
     except Exception as error:  # noqa: BLE001 - or the DAG disappears
         _log.error(
             "The promises of DAG %s are not known to its watchers: %s",

@@ -11,6 +11,7 @@ import json
 import socket
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -62,7 +63,7 @@ class _Fault:
     until: float = field(default=float("inf"))
 
 
-class LoopbackServer:
+class LoopbackServer(ABC):
     """Subclasses say what a request is answered with, in `answer`."""
 
     def __init__(self) -> None:
@@ -75,9 +76,9 @@ class LoopbackServer:
         self._in_flight = 0
         self.most_in_flight = 0
 
+    @abstractmethod
     def answer(self, request: Request) -> Answer:
         """Return what the server says; called for one request at a time."""
-        raise NotImplementedError
 
     # The switches
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -83,3 +85,17 @@ def test_no_exception_leaves_the_cluster_policy(
     dag_policy(broken)
     told = "".join((*capfd.readouterr(), caplog.text))  # Airflow's logging may have taken it
     assert told.count("The promises of DAG shop") == 1
+
+
+def test_a_dag_without_promises_loads_nothing_of_them() -> None:
+    code = """
+import sys
+from types import SimpleNamespace
+from airflow_provenance.capture.policy import dag_policy
+
+dag_policy(SimpleNamespace(dag_id="plain", tasks=[], default_args={}))
+sys.stdout.write(str([one for one in sys.modules if one.startswith("airflow_provenance.sla")]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines()[-1] == "[]"
