@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from airflow_provenance.alerts.explainer import Explainer
 from airflow_provenance.alerts.lifecycle import Rules, advance
 from airflow_provenance.alerts.message import message_of
 from airflow_provenance.domain.evaluation_change import EvaluationChange
@@ -78,6 +79,7 @@ class Deliverer:
         self._told, self._clock, self._upstream = told, clock, upstream
         self._chance = chance or random.Random()  # noqa: S311 - spreads retries
         self._state: AlertState | None = None
+        self._explainer = Explainer(store, told.clean)
         self._promises: dict[str, tuple[str, int]] = {}
         self._next_expiry_us = 0
 
@@ -113,6 +115,7 @@ class Deliverer:
         if not notices and msgspec.structs.replace(after, version=before.version) == before:
             self._state = before
             return 0, 0
+        notices = [self._explainer.explained(one, after, now_us) for one in notices]
         if not self._store.put_alert_state(after, notices):
             self._state = None  # somebody else went on: from what they kept, in the next round
             return 0, 0

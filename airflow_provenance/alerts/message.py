@@ -48,6 +48,8 @@ _CAUSES = {
     causes.RUNNING: ("it is still running", None),
     causes.UNKNOWN: ("not known", None),
 }
+# They say less than what the provenance explains.
+_EXPLAINED = {None, causes.FAILED, causes.RUNNING, causes.UNKNOWN}
 
 
 class Message(NamedTuple):
@@ -168,12 +170,20 @@ def _facts(item: Item, clean: Cleaner) -> list[tuple[str, str]]:
         names = [f"{clean.name(one.policy)} ({clean.name(one.target)})" for one in item.affected]
         rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         found.append((f"affected ({len(names)})", ", ".join(names[:_SHOWN]) + rest))
-    if item.cause:
-        words, _ = _CAUSES.get(item.cause, (clean.text(item.cause), None))
+    if (words := _cause(item, clean)) is not None:
         found.append(("cause", words))
     if item.owner:
         found.append(("owner", item.owner))
     return found
+
+
+def _cause(item: Item, clean: Cleaner) -> str | None:
+    if item.explanation is not None and item.cause in _EXPLAINED:
+        return clean.text(item.explanation)
+    if item.cause is None:
+        return None
+    words, _ = _CAUSES.get(item.cause, (clean.text(item.cause), None))
+    return words
 
 
 def expected_text(item: Item) -> str | None:
@@ -214,7 +224,8 @@ def _next_step(item: Item, name: str, clean: Cleaner) -> str:
         return command.format(
             dag=clean.name(target.partition(".")[0] if kind == "task" else target)
         )
-    return f"airflow-provenance sla status --policy {name}"
+    word = "why" if item.explanation is not None else "status --policy"
+    return f"airflow-provenance sla {word} {name}"
 
 
 def _links(item: Item, clean: Cleaner, base_url: str | None) -> tuple[tuple[str, str], ...]:
@@ -250,5 +261,6 @@ def _data(item: Item, clean: Cleaner) -> dict[str, Any]:
         "ended_at": format_time(item.ended_us),
         "outcome": clean.text(item.outcome) if item.outcome else None,
         "cause": clean.text(item.cause) if item.cause else None,
+        "explanation": clean.text(item.explanation) if item.explanation else None,
         "affected": [_data(one, clean) for one in item.affected],
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provenance import settings, wiring
-from airflow_provenance.cli import alerts, sla_status
+from airflow_provenance.cli import alerts, sla_status, sla_why
 from airflow_provenance.cli.output import add_common, say, say_json, say_table, tell
 from airflow_provenance.domain.clock import SystemClock, format_time, parse_time
 from airflow_provenance.errors import EventError, PolicyError, SettingsError
@@ -24,7 +24,6 @@ from airflow_provenance.sla.ledger import recorded_with_ledger
 from airflow_provenance.sla.lint import unknown_targets
 from airflow_provenance.sla.policy import to_plain
 from airflow_provenance.sla.recorded import RecordedProvenance
-from airflow_provenance.sla.why import blast_radius, why_json, why_late, why_words
 
 if TYPE_CHECKING:
     import argparse
@@ -44,7 +43,7 @@ def register(commands: Any) -> None:
     judge = actions.add_parser("evaluate", help="how promises stood at a moment, period by period")
     judge.add_argument("--at", metavar="T", help="ISO 8601 with a zone; else now")
     judge.add_argument("--since", metavar="T", help="from when on; else eight days before")
-    why = actions.add_parser("why", help="what made a deadline or duration late, and who is hit")
+    why = actions.add_parser("why", help="what broke a promise, and who is hit")
     why.add_argument("promise", metavar="POLICY", help="its id")
     why.add_argument("period", metavar="PERIOD", nargs="?", help="else the newest broken one")
     why.add_argument("--at", metavar="T", help="ISO 8601 with a zone; else now")
@@ -64,7 +63,7 @@ def register(commands: Any) -> None:
         (lint, _lint),
         (status, _status),
         (judge, _evaluate),
-        (why, _why_late),
+        (why, _why),
         (back, _backtest),
     ):
         one.add_argument(
@@ -220,33 +219,20 @@ def _status(options: argparse.Namespace) -> int:
     return 1 if any(one.state in _BAD for one in newest) else 0
 
 
-def _why_late(options: argparse.Namespace) -> int:
+def _why(options: argparse.Namespace) -> int:
     at_us = _time(options.at, "at")
     at_us = SystemClock().now_us() if at_us is None else at_us
     store = wiring.open_store(options.store)
     try:
         declared = [one.policy for one in _good(options, store)]
-        policy = next((one for one in declared if one.id == options.promise), None)
-        if policy is None:
-            raise PolicyError(f"no promise is named {options.promise!r}: 'sla status' lists them")
-        provenance = RecordedProvenance(store)
-        found = [
-            one
-            for one in evaluate(policy, provenance, at_us)
-            if one.period == options.period
-            or (options.period is None and (one.is_miss or one.state is State.AT_RISK))
-        ]
-        if not found:
-            text = "it was not broken" if options.period is None else f"no period {options.period}"
-            raise PolicyError(f"{policy.id}: {text}: 'sla evaluate' lists its periods")
-        late = why_late(policy, provenance, found[-1], at_us)
-        blast = blast_radius(store, declared, late)
+        asked = sla_why.Asked(options.promise, options.period, at_us)
+        told = sla_why.found(store, declared, asked)
     finally:
         store.close()
     if options.json:
-        say_json(why_json(found[-1], late, blast))
+        say_json(told.json)
     else:
-        for line in why_words(found[-1], late, blast):
+        for line in told.lines:
             say(line)
     return 0
 
@@ -277,7 +263,7 @@ def _backtest(options: argparse.Namespace) -> int:
                     one.evaluation.policy_id,
                     one.evaluation.state.value,
                     one.evaluation.period,
-                    _why(one.evaluation),
+                    _reason(one.evaluation),
                 )
                 for one in found
             ],
@@ -303,7 +289,7 @@ def _say(found: list[Evaluation]) -> None:
                 _value(one, one.threshold),
                 format_time(one.breached_us) or "",
                 one.period,
-                _why(one),
+                _reason(one),
             )
             for one in found
         ],
@@ -320,7 +306,7 @@ def _value(one: Evaluation, value: float | None) -> str:
     return f"{value:g} {one.unit}"
 
 
-def _why(one: Evaluation) -> str:
+def _reason(one: Evaluation) -> str:
     late_us = one.late_by_us
     late = "" if late_us is None else f"late by {format_duration(_seconds(late_us / 1e6))}"
     return ", ".join(text for text in (late, one.reason, _outlook(one)) if text)

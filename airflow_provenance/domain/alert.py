@@ -81,7 +81,11 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One alert in a notice. Times in UTC microseconds."""
+    """One alert in a notice. Times in UTC microseconds.
+
+    Attributes:
+        cause: one of `sla.causes`; `explanation` is what broke it in words, from the provenance.
+    """
 
     fingerprint: str
     policy: str
@@ -99,6 +103,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ended_us: int | None = None
     outcome: str | None = None
     cause: str | None = None
+    explanation: str | None = None
     affected: tuple[Item, ...] = ()
 
 

@@ -230,7 +230,7 @@ def why_words(one: Evaluation, found: Attribution, blast: Blast) -> list[str]:
     for hop in found.ranked:
         if hop.excess_us <= 0 or found.share(hop) < _LEAST_SHARE:
             continue
-        lines.append(f"  {found.share(hop):4.0%}  {_words(hop)}")
+        lines.append(f"  {found.share(hop):4.0%}  {hop_words(hop)}")
     for title, names in (
         ("datasets", blast.datasets),
         ("promises", blast.promises),
@@ -244,7 +244,8 @@ def why_words(one: Evaluation, found: Attribution, blast: Blast) -> list[str]:
 _LEAST_SHARE = 0.01
 
 
-def _words(hop: Hop) -> str:
+def hop_words(hop: Hop) -> str:
+    """Return what took time, and how much is usual, as a person reads it."""
     said = _SAID[hop.kind].format(job=hop.job, took=_text(hop.took_us), usual=_text(hop.usual_us))
     more = []
     if hop.run_id:

@@ -1,0 +1,128 @@
+"""What broke a promise, in one line: for the person who is told of it.
+
+What came late was held up by something that took longer than usual (`sla.why`); what is wrong with
+data came with what it was made from, as far as checks say so (`lineage.why`); else a run failed,
+and said with what error. Where nothing speaks for a cause, there is no line.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_provenance.domain.identity import DagRunKey
+from airflow_provenance.domain.run import RunState
+from airflow_provenance.errors import PolicyError
+from airflow_provenance.lineage.checks import facet_of
+from airflow_provenance.lineage.why import why_nodes
+from airflow_provenance.sla.evaluation import Evaluation, State
+from airflow_provenance.sla.ledger import recorded_with_ledger
+from airflow_provenance.sla.objectives import (
+    Completeness,
+    DataQuality,
+    Deadline,
+    Duration,
+    SchemaContract,
+    Volume,
+)
+from airflow_provenance.sla.why import hop_words, why_late
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from airflow_provenance.domain.evaluation_change import EvaluationChange
+    from airflow_provenance.lineage.why import Finding
+    from airflow_provenance.sla.policy import Policy
+    from airflow_provenance.store.base import Store
+
+OF_DATA = DataQuality | Completeness | Volume | SchemaContract
+_BACK_US = 41 * 86_400_000_000  # what is usual is learned from the runs of this time
+_MOST_LETTERS = 200
+
+
+def explain(store: Store, policy: Policy, change: EvaluationChange, now_us: int) -> str | None:
+    """Return what broke a promise, as far as the store knows.
+
+    Args:
+        store: what was recorded.
+        policy: the promise.
+        change: how it came to be broken.
+        now_us: the moment, which counts where it is not done yet.
+    """
+    if isinstance(policy.objective, Deadline | Duration):
+        return _late(store, policy, change, now_us) or last_error(store, change.runs)
+    if isinstance(policy.objective, OF_DATA):
+        return _data(store, policy, change.runs)
+    return last_error(store, change.runs)
+
+
+def _late(store: Store, policy: Policy, change: EvaluationChange, now_us: int) -> str | None:
+    if policy.target.job is not None or change.due_us is None:
+        return None
+    dags = {policy.target.dag} if policy.target.dag is not None else set[str]()
+    provenance = recorded_with_ledger(store, dags, now_us - _BACK_US)
+    one = Evaluation(
+        policy_id=policy.id,
+        revision=change.revision,
+        kind=policy.kind,
+        target=str(policy.target),
+        period=change.period,
+        state=State(change.state),
+        observed=change.observed,
+        due_us=change.due_us,
+        runs=change.runs,
+    )
+    try:
+        found = why_late(policy, provenance, one, now_us)
+    except PolicyError:  # nothing is known of what it is about
+        return None
+    first = next(iter(found.ranked), None)
+    if first is None or first.excess_us <= 0:
+        return None
+    error = last_error(store, first.runs) if first.kind in ("failed", "retry") else None
+    return f"{_share(found.share(first))}{hop_words(first)}" + (f": {error}" if error else "")
+
+
+def _share(share: float) -> str:
+    return "" if share >= 1 else f"{share:.0%} of it: "
+
+
+def _data(store: Store, policy: Policy, runs: Iterable[int]) -> str | None:
+    answer = why_nodes(store, runs)
+    wanted = policy.objective.assertions if isinstance(policy.objective, DataQuality) else ()
+    of_it = [one for one in answer.findings if one.outcome.name in wanted]
+    for finding in of_it or answer.findings:
+        return _finding(finding)
+    for ref, versions in sorted(answer.changed.items()):
+        return f"{'/'.join(ref)} was read in {len(versions)} contents"
+    return None
+
+
+def _finding(finding: Finding) -> str:
+    check, rows = finding.outcome, finding.failed_rows
+    if check.not_run is not None:
+        return f"{check.title} could not be made: {check.not_run}"
+    of = "" if finding.rows is None else f" of {finding.rows:,}"
+    many = "" if rows is None else f", {rows:,}{of} rows"
+    text = f"{check.title} failed{many}"
+    if not finding.candidates:
+        return text
+    first = finding.candidates[0]
+    return f"{text}: look at {'/'.join(first.dataset)}, {first.evidence[0].text}"
+
+
+def last_error(store: Store, runs: Iterable[int]) -> str | None:
+    """Return what the last of some runs that failed, or of their tasks, said when it did."""
+    found = store.runs_by_id(runs)
+    for run in found.copy().values():
+        if isinstance(run.key, DagRunKey):
+            found |= {child.id: child for child in store.children(run.id)}
+    failed = [one for one in found.values() if one.state is RunState.FAIL]
+    # A DAG run says no more than that a task of it failed.
+    failed.sort(key=lambda one: (not isinstance(one.key, DagRunKey), one.listed_us, one.id))
+    for run in reversed(failed):
+        error = facet_of(store.run_doc(run.id).run_facets, "errorMessage").get("message")
+        said = str(error or "").strip().splitlines()
+        if said:
+            return f"{run.job[1]} failed with {said[0][:_MOST_LETTERS]}"
+        return f"{run.job[1]} failed"
+    return None
