@@ -171,7 +171,7 @@ OPTIONS: dict[str, Option] = {
         Option(
             "api_tokens",
             "string",
-            "[]",
+            "",  # not []: Airflow warns of a secret that is as short
             "JSON list of who may use the HTTP interface: name, sha256 of the token, scopes (read, "
             "ingest, admin), namespaces for ingest, dags for read. `serve --new-token` writes one.",
             '[{"name": "spark", "sha256": "...", "scopes": ["ingest"], "namespaces": ["spark"]}]',
@@ -226,7 +226,7 @@ OPTIONS: dict[str, Option] = {
         Option(
             "routes",
             "string",
-            "[]",
+            "",
             "JSON list of routes: which alerts go to which channels, when and how often. Without "
             "one, all alerts go to all channels.",
             '[{"name": "pages", "matchers": ["severity=page"], "channels": ["oncall"]}]',

@@ -36,6 +36,8 @@ MONTH_PARAM = Param(
     pattern=r"^2013-(0[1-9]|1[0-2])$",
     description="The month, as 2013-01; without one, the month of the logical date.",
 )
+# Of promises, which count scheduled runs else: an example is started by hand.
+RUNS = ("scheduled", "asset_triggered", "manual")
 
 
 def raw_file(name: str) -> ObjectStoragePath:

@@ -18,6 +18,7 @@ from flights_data import (
     ENRICHED,
     MISSING,
     MONTH_PARAM,
+    RUNS,
     Row,
     month_file,
     read_csv,
@@ -27,7 +28,8 @@ from flights_data import (
     write_text,
 )
 
-from airflow_provenance import observe
+from airflow_provenance import observe, promise
+from airflow_provenance.sla.objectives import Completeness
 
 # What is known of a flight before it leaves.
 NAMES = ["carrier", "origin", "dest"]
@@ -162,7 +164,10 @@ def predict(month: str) -> int:
 def flights_delay_model() -> None:
     """Train a model of delays on a month, evaluate it, and predict the next month."""
     month = choose_month()
-    features(month) >> train(month) >> evaluate(month) >> predict(month)
+    learned_from = features(month)
+    learned_from >> train(month) >> evaluate(month) >> predict(month)
+    # Flights that never arrived have no delay to learn from.
+    promise(learned_from, Completeness(at_least=0.97), id="model-data", owner="ml", runs=RUNS)
 
 
 flights_delay_model()

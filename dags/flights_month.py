@@ -22,6 +22,7 @@ from flights_data import (
     ENRICHED,
     MISSING,
     MONTH_PARAM,
+    RUNS,
     Row,
     month_file,
     raw_file,
@@ -32,7 +33,7 @@ from flights_data import (
     write_csv,
 )
 
-from airflow_provenance import observe
+from airflow_provenance import observe, promise
 from airflow_provenance.checks import (
     AcceptedValues,
     Expression,
@@ -42,6 +43,7 @@ from airflow_provenance.checks import (
     Unique,
 )
 from airflow_provenance.operators.dataset_check import DatasetCheckOperator
+from airflow_provenance.sla.objectives import DataQuality, Duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -318,5 +320,9 @@ def flights_month() -> None:
     look_closer(counts) >> cancellations(MONTH)
     counts >> load(MONTH) >> summarise >> check_warehouse
 
+    # Files have another name each month, so what is promised of them is promised of their task.
+    known = DataQuality(at_least=0.99, of="rows", assertions=("dest_has_airport",), severity="warn")
+    promise(counts, known, id="destinations-known", owner="airports", runs=RUNS)
 
-flights_month()
+
+promise(flights_month(), Duration(at_most=timedelta(minutes=30)), owner="flights", runs=RUNS)

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from airflow_provenance.domain.clock import format_time
 from airflow_provenance.sla import causes
+from airflow_provenance.sla.amounts import amount_text, moment_text
 from airflow_provenance.sla.durations import format_duration
 
 if TYPE_CHECKING:
@@ -99,6 +100,8 @@ def message_of(notice: Notice, clean: Cleaner, base_url: str | None = None) -> M
     name = clean.name(one.policy)
     verb = _verb(one, is_over=not notice.firing)
     others = f" and {more} more" if more else ""
+    if more and all(each.policy == one.policy for each in items):
+        others = f" in {len(items)} periods"
     title = f"[{notice.severity}] {_WORDS.get(notice.kind, '')}{name} {verb}{others}"
     facts: list[tuple[str, str]] = []
     for each in items[:_SHOWN]:
@@ -156,18 +159,19 @@ def _facts(item: Item, clean: Cleaner) -> list[tuple[str, str]]:
     if item.period:
         found.append(("period", clean.name(item.period)))
     if item.breached_us is not None:
-        found.append(("since", _moment(item.breached_us)))
+        found.append(("since", moment_text(item.breached_us)))
     if item.detected_us is not None and item.detected_us != item.breached_us:
-        found.append(("noticed", _moment(item.detected_us)))
+        found.append(("noticed", moment_text(item.detected_us)))
     if (expected := expected_text(item)) is not None:
         found.append(("expected", expected))
-    if (observed := value_text(item.observed, item.unit)) is not None:
+    if (observed := _amount(item.observed, item.unit)) is not None:
         found.append(("observed", observed))
     if item.outcome:
         late = _late(item)
         found.append(("outcome", clean.text(item.outcome) + (f", late by {late}" if late else "")))
     if item.affected:
-        names = [f"{clean.name(one.policy)} ({clean.name(one.target)})" for one in item.affected]
+        told = (f"{clean.name(one.policy)} ({clean.name(one.target)})" for one in item.affected)
+        names = [*dict.fromkeys(told)]  # one promise may be broken in several periods
         rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         found.append((f"affected ({len(names)})", ", ".join(names[:_SHOWN]) + rest))
     if (words := _cause(item, clean)) is not None:
@@ -188,31 +192,20 @@ def _cause(item: Item, clean: Cleaner) -> str | None:
 
 def expected_text(item: Item) -> str | None:
     """Return what was promised, as a person reads it."""
-    found = value_text(item.threshold, item.unit)
+    found = _amount(item.threshold, item.unit)
     if found is None and item.due_us is not None:
-        return f"by {_moment(item.due_us)}"
+        return f"by {moment_text(item.due_us)}"
     return found
 
 
-def value_text(value: float | None, unit: str) -> str | None:
-    """Return an observed or promised number with its unit."""
-    if value is None:
-        return None
-    if unit == "time":
-        return _moment(round(value * 1e6))
-    if unit == "s":
-        return format_duration(timedelta(seconds=round(value, 3)))
-    return f"{value:g} {unit}".strip()
+def _amount(value: float | None, unit: str) -> str | None:
+    return None if value is None else amount_text(float(value), unit)
 
 
 def _late(item: Item) -> str | None:
     if item.outcome != "recovered" or item.ended_us is None or item.breached_us is None:
         return None
     return format_duration(timedelta(seconds=(item.ended_us - item.breached_us) // 1_000_000))
-
-
-def _moment(us: int) -> str:
-    return (format_time(us) or "")[:19].replace("T", " ") + " UTC"
 
 
 def _next_step(item: Item, name: str, clean: Cleaner) -> str:
@@ -254,7 +247,7 @@ def _data(item: Item, clean: Cleaner) -> dict[str, Any]:
         "severity": item.severity,
         "owner": item.owner,
         "expected": expected_text(item),
-        "observed": value_text(item.observed, item.unit),
+        "observed": _amount(item.observed, item.unit),
         "due_at": format_time(item.due_us),
         "breached_at": format_time(item.breached_us),
         "detected_at": format_time(item.detected_us),

@@ -87,11 +87,11 @@ class TokenSecurity:
 def parse_tokens(text: str) -> list[Token]:
     """Read the setting; what cannot work is refused, without showing it.
 
-    >>> parse_tokens("[]")
+    >>> parse_tokens("")
     []
     """
     try:
-        tokens = msgspec.json.decode(text, type=list[Token])
+        tokens = msgspec.json.decode(text.strip() or "[]", type=list[Token])
     except (msgspec.DecodeError, UnicodeError) as error:
         raise SettingsError(f"[provenance] api_tokens is no list of tokens: {error}") from error
     for token in tokens:

@@ -67,6 +67,8 @@ def found(store: Store, declared: Sequence[Policy], asked: Asked) -> Told:
         return Told(why_json(one, late, blast), why_words(one, late, blast))
     if isinstance(policy.objective, OF_DATA) and one.runs:
         answer = why_nodes(store, one.runs)
+        wanted = getattr(policy.objective, "assertions", ())
+        answer.findings.sort(key=lambda found: found.outcome.name not in wanted)
         return Told(
             {**evaluation_json(one), "why": data_json(answer)}, [_verdict(one), *why_lines(answer)]
         )

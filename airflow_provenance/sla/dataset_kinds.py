@@ -1,4 +1,4 @@
-"""Promises about datasets: how old, how much, how complete, how good, of what shape."""
+"""Promises about datasets: how old, how much, how complete, of what shape."""
 
 from __future__ import annotations
 
@@ -15,18 +15,15 @@ from airflow_provenance.sla.run_kinds import amount_of, counted, period_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_provenance.sla.facts import AssertionFact, Provenance, WriteFact
+    from airflow_provenance.sla.facts import Provenance, WriteFact
     from airflow_provenance.sla.objectives import (
         Completeness,
-        DataQuality,
         EndToEndLatency,
         Freshness,
         SchemaContract,
         Volume,
     )
     from airflow_provenance.sla.policy import Policy
-
-_SEVERITIES = {"warn": 0, "error": 1}
 
 
 def counted_writes(policy: Policy, provenance: Provenance) -> list[WriteFact]:
@@ -203,40 +200,6 @@ def _partitions(
         broke_us=broke_us,
         reason=f"missing: {', '.join(missing)}" if missing else "",
     )
-
-
-def data_quality(
-    policy: Policy, promised: DataQuality, provenance: Provenance, maker: Maker, since_us: int
-) -> list[Evaluation]:
-    """The assertions of each run that checked the dataset."""
-    groups: dict[int, list[AssertionFact]] = {}
-    for one in provenance.assertions(policy.target.dataset or ""):
-        wanted = not promised.assertions or one.name in promised.assertions
-        heavy = _SEVERITIES.get(one.severity, 1) >= _SEVERITIES[promised.severity]
-        if wanted and heavy and one.at_us >= since_us:
-            groups.setdefault(one.run_id, []).append(one)
-    found = []
-    for run_id, facts in sorted(groups.items(), key=lambda item: item[1][0].at_us):
-        failed = [
-            f"{one.name}({one.column})" if one.column else one.name
-            for one in facts
-            if not one.success
-        ]
-        at_us = max(one.at_us for one in facts)
-        found.append(
-            maker.measured(
-                *(
-                    format_time(at_us) or "",
-                    (len(facts) - len(failed)) / len(facts),
-                    at_us,
-                    [run_id],
-                ),
-                at_least=promised.at_least,
-                unit="ratio",
-                reason=f"failed: {', '.join(sorted(failed))}" if failed else "",
-            )
-        )
-    return found or [maker.nothing("nothing was checked")]
 
 
 def schema_contract(

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from airflow_provenance.sla import costs, dataset_kinds, deadlines, ratio_kinds, run_kinds
+from airflow_provenance.sla import (
+    costs,
+    dataset_kinds,
+    deadlines,
+    quality_kind,
+    ratio_kinds,
+    run_kinds,
+)
 from airflow_provenance.sla.at_risk import with_predictions
 from airflow_provenance.sla.evaluation import Evaluation, Maker, State
 from airflow_provenance.sla.facts import AsOf
@@ -53,7 +60,7 @@ _KINDS: dict[type, Callable[..., list[Evaluation]]] = {
     Completeness: dataset_kinds.completeness,
     Throughput: run_kinds.throughput,
     SuccessRatio: ratio_kinds.success_ratio,
-    DataQuality: dataset_kinds.data_quality,
+    DataQuality: quality_kind.data_quality,
     SchemaContract: dataset_kinds.schema_contract,
     EndToEndLatency: dataset_kinds.end_to_end_latency,
     Cost: costs.cost,

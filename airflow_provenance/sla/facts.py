@@ -30,6 +30,20 @@ class IoFact(msgspec.Struct, frozen=True, kw_only=True):
     event_time_us: int | None = None
 
 
+class AssertionFact(msgspec.Struct, frozen=True, kw_only=True):
+    """What a check said of a dataset, and when."""
+
+    run_id: int
+    at_us: int
+    name: str
+    success: bool
+    column: str | None = None
+    severity: str = "error"
+    partition: str | None = None
+    failed_rows: int | None = None
+    rows: int | None = None  # that were looked at
+
+
 class RunFact(msgspec.Struct, frozen=True, kw_only=True):
     """A DAG run, a try of a task, or a run of another producer's job."""
 
@@ -55,6 +69,7 @@ class RunFact(msgspec.Struct, frozen=True, kw_only=True):
     hostname: str | None = None
     dag_version: str | None = None
     dag: str | None = None  # the DAG of a task's try
+    checks: tuple[AssertionFact, ...] = ()  # that it made, of whatever dataset
 
     @property
     def due_us(self) -> int | None:
@@ -102,18 +117,6 @@ class WriteFact(msgspec.Struct, frozen=True, kw_only=True):
     io: IoFact
     at_us: int
     version_id: int = 0
-
-
-class AssertionFact(msgspec.Struct, frozen=True, kw_only=True):
-    """What a check said of a dataset, and when."""
-
-    run_id: int
-    at_us: int
-    name: str
-    success: bool
-    column: str | None = None
-    severity: str = "error"
-    partition: str | None = None
 
 
 class SourceFact(msgspec.Struct, frozen=True, kw_only=True):
@@ -228,6 +231,6 @@ class AsOf:
             run = msgspec.structs.replace(run, started_us=None)
         if run.state.is_done and (run.ended_us or 0) > self._now_us:
             run = msgspec.structs.replace(
-                run, state=RunState.RUNNING, ended_us=None, writes=(), numbers={}
+                run, state=RunState.RUNNING, ended_us=None, writes=(), checks=(), numbers={}
             )
         return run

@@ -13,7 +13,7 @@
 ``Throughput``                a task handles at least so many rows or bytes a second
 ``SuccessRatio``              of the runs in a window, so many succeed
 ``ConsecutiveMisses``         not so many failures, breaches or missing runs in a row
-``DataQuality``               the assertions about a dataset pass
+``DataQuality``               the assertions about a dataset pass, or those that a job makes
 ``SchemaContract``            no column is removed or changes its type
 ``EndToEndLatency``           a dataset holds what its source said at most so long ago
 ``Cost``                      a run costs at most so much
@@ -209,12 +209,14 @@ class SuccessRatio(Objective, frozen=True):
 
 
 class DataQuality(Objective, frozen=True):
-    """Of the assertions about a dataset at least this part passes.
+    """At least this part of the assertions about a dataset passes, or that a job's runs make.
 
-    ``severity`` is the lowest that counts; ``assertions`` names those that count, else all do.
+    ``of`` ``rows``: each holds for at least this part of the rows that it looked at. ``severity``
+    is the lowest that counts; ``assertions`` names those that count, else all do.
     """
 
     at_least: float = 1.0
+    of: Literal["assertions", "rows"] = "assertions"
     severity: Literal["warn", "error"] = "error"
     assertions: tuple[str, ...] = ()
 

@@ -93,7 +93,7 @@ _TARGETS: dict[type[Objective], frozenset[str]] = {
     Completeness: frozenset({"task", "job", "dataset"}),
     Throughput: frozenset({"task", "job"}),
     SuccessRatio: _RUNS,
-    DataQuality: _DATASET,
+    DataQuality: _RUNS | _DATASET,
     SchemaContract: _DATASET,
     EndToEndLatency: _DATASET,
     Cost: _RUNS,

@@ -21,7 +21,7 @@ from airflow_provenance.sla.facts import (
     SourceFact,
     WriteFact,
 )
-from airflow_provenance.sla.run_facts import assertions_of, run_fact
+from airflow_provenance.sla.run_facts import assertions_of, checked_us, run_fact
 from airflow_provenance.store.base import RunQuery
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class RecordedProvenance:
         found = []
         for view in views.values():
             doc = docs[view.id]
-            at_us = view.ended_us or (doc.first_event_us or 0)
+            at_us = checked_us(view, doc)
             for io in (*doc.inputs.values(), *doc.outputs.values()):
                 if io.dataset == ref:
                     found += assertions_of(io, view.id, at_us)

@@ -17,6 +17,7 @@ from airflow_provenance.formats.facets.standard import (
     OUTPUT_STATISTICS,
     SCHEMA,
 )
+from airflow_provenance.lineage.checks import rows_of
 from airflow_provenance.sla.facts import AssertionFact, IoFact, RunFact
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def run_fact(view: RunView, doc: RunDoc) -> RunFact:
         logical_us=_time(told.get("logical_date")),
         interval_end_us=_time(told.get("data_interval_end")),
         queued_us=queued_us(doc),
-        started_us=view.started_us,
+        started_us=_started_us(view, told),
         ended_us=_ended_us(view, doc, told),
         reads=tuple(_io_fact(io, INPUT_STATISTICS) for io in doc.inputs.values()),
         writes=tuple(_io_fact(io, OUTPUT_STATISTICS) for io in doc.outputs.values()),
@@ -61,7 +62,17 @@ def run_fact(view: RunView, doc: RunDoc) -> RunFact:
         hostname=view.hostname,
         dag_version=_dag_version(doc.run_facets),
         dag=view.dag_id,
+        checks=tuple(
+            fact
+            for io in (*doc.inputs.values(), *doc.outputs.values())
+            for fact in assertions_of(io, view.id, checked_us(view, doc))
+        ),
     )
+
+
+def checked_us(view: RunView, doc: RunDoc) -> int:
+    """Return when a run's checks were known."""
+    return view.ended_us or doc.first_event_us or 0
 
 
 def _source(told: ConsumedSource) -> ConsumedSource:
@@ -74,6 +85,16 @@ def _dag_version(run_facets: Facets) -> str | None:
     told = code if isinstance(code, dict) else {}
     version = told.get("dagVersionNumber") or told.get("dagVersionId")
     return None if version is None else str(version)
+
+
+def _started_us(view: RunView, told: Mapping[str, Any]) -> int | None:
+    """Return when a run began, else when it could.
+
+    ``airflow dags test`` tells of a DAG run when it has ended, with its logical date as the start.
+    """
+    if view.started_us is None and isinstance(view.key, DagRunKey):
+        return _time(told.get("run_after"))
+    return view.started_us
 
 
 def _ended_us(view: RunView, doc: RunDoc, told: Mapping[str, Any]) -> int | None:
@@ -151,6 +172,7 @@ def _columns(fields: list[Any]) -> dict[str, str]:
 def assertions_of(io: Io, run_id: int, at_us: int) -> list[AssertionFact]:
     """Return what a run's checks said of a dataset."""
     found: list[AssertionFact] = []
+    rows = rows_of(io)
     for those in (io.facets, io.role_facets):
         found += [
             AssertionFact(
@@ -161,11 +183,18 @@ def assertions_of(io: Io, run_id: int, at_us: int) -> list[AssertionFact]:
                 column=one.get("column"),
                 severity=str(one.get("severity") or "error"),
                 partition=io.partition,
+                failed_rows=_param(one, "failedRows"),
+                rows=rows if (looked_at := _param(one, "rows")) is None else looked_at,
             )
             for one in _facet(those, ASSERTIONS).get("assertions") or []
             if isinstance(one, dict) and isinstance(one.get("success"), bool)
         ]
     return found
+
+
+def _param(told: dict[str, Any], name: str) -> int | None:
+    params = told.get("params")
+    return _whole(params.get(name)) if isinstance(params, dict) else None
 
 
 def _numbers(run_facets: Facets) -> dict[str, float]:

@@ -474,6 +474,43 @@ def test_data_quality(store: Store, role: str, success: bool, severity: str, exp
 
 
 @pytest.mark.parametrize(
+    ("target", "period"), [(TASK, "shop.load/r1"), ({"dag": "shop"}, "shop.load/r1")]
+)
+@pytest.mark.parametrize(
+    ("failed", "rows", "expected"),
+    [
+        (1, 100, ("ok", 0.99, 0.99, None)),
+        (2, 100, ("breached", 0.98, 0.99, f"{DAY}06:10:00")),
+        (None, 100, ("no_data", None, None, None)),
+    ],
+)
+def test_data_quality_of_a_job_by_the_part_of_rows_that_are_as_they_should_be(
+    store: Store,
+    target: dict[str, str],
+    period: str,
+    failed: int | None,
+    rows: int,
+    expected: Any,
+) -> None:
+    params = {} if failed is None else {"failedRows": failed}
+    checks = [
+        {"assertion": "not_null", "column": "dest", "success": True},
+        {"assertion": "has_airport", "column": "dest", "success": False, "params": params},
+    ]
+    # The rows that were looked at are those of the data, where the check does not say them.
+    written = dataset("files/2026-03-02/orders.csv", rows=rows, checks=checks)
+    lines = load("06:00:00", "06:10:00", outputs=[written])
+    promise = {"kind": "data_quality", "of": "rows", "at_least": 0.99}
+    found = judged(store, lines, f"{DAY}07:00:00", target=target, **promise)
+    assert verdict(found) == pytest.approx(expected)
+    assert found[-1]["period"] == period
+    assert "failed: has_airport(dest)" in found[-1]["reason"]
+    # Nothing is judged before its run has ended.
+    early = judged(store, "", f"{DAY}06:05:00", target=target, **promise)
+    assert [one["state"] for one in early] == ["no_data"]
+
+
+@pytest.mark.parametrize(
     ("columns", "expected", "reason"),
     [
         ({"id": "int", "at": "text", "new": "int"}, ("ok", 0.0, 0.0, None), ""),

@@ -67,6 +67,7 @@ def _month(text: str) -> str:
 
 def _run(options: argparse.Namespace) -> int:
     # Here: other commands need no tables and no pictures.
+    from airflow_provenance.cli.demo.promises import judge
     from airflow_provenance.cli.demo.report import report
 
     began, began_us = time.monotonic(), SystemClock().now_us()
@@ -81,7 +82,9 @@ def _run(options: argparse.Namespace) -> int:
         tell("Draining the spool into the store ...")
         drained = wiring.open_drain(store).run_once()
         tell(f"  {drained.ingested} events and notes ingested, {drained.quarantined} quarantined")
-        checked = report(store, home, began_us)
+        tell("Judging the promises of the DAGs by what was recorded ...")
+        notices = judge(store, home, began_us)
+        checked = report(store, home, began_us, notices)
     finally:
         store.close()
     tell(f"Done in {time.monotonic() - began:.0f} s.")

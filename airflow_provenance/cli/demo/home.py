@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import airflow_provenance
+from airflow_provenance.cli.demo.promises import promise_settings
 from airflow_provenance.cli.init import TRANSPORT, with_option
 from airflow_provenance.errors import ProvenanceError, SettingsError
 
@@ -27,6 +28,7 @@ def demo_environment(home: Path) -> dict[str, str]:
         "AIRFLOW__OPENLINEAGE__EXECUTE_IN_THREAD": "True",
         "AIRFLOW__PROVENANCE__STORE": f"sqlite:///{home}/provenance/provenance.db",
         "AIRFLOW__PROVENANCE__SPOOL_DIR": str(home / "provenance" / "spool"),
+        **{f"AIRFLOW__PROVENANCE__{name}": value for name, value in promise_settings(home).items()},
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
         "FLIGHTS_DATA_DIR": str(home / "flights"),
     }

@@ -11,11 +11,12 @@ import shutil
 import sys
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from tabulate import tabulate
 
+from airflow_provenance.cli.demo.promises import how_they_stand, notice_lines, notices_file
 from airflow_provenance.cli.output import one_line, say, shortened
 from airflow_provenance.cli.why import finding_lines
 from airflow_provenance.domain.linking import LinkRule
@@ -29,6 +30,8 @@ from airflow_provenance.lineage.trace import Trace, trace_nodes
 from airflow_provenance.lineage.why import Finding, Why, why_nodes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow_provenance.store.base import RunView, Store, VersionView
 
 _WIDTH, _BAR, _MOST_LETTERS = 100, 20, 36
@@ -38,7 +41,7 @@ _HOW_TRIES_ENDED = {RunState.UP_FOR_RETRY: "retried", RunState.FAIL: "failed"}
 _COLUMN = "dest"
 
 
-def report(store: Store, home: Path, since_us: int) -> bool:
+def report(store: Store, home: Path, since_us: int, notices: Sequence[dict[str, Any]]) -> bool:
     """Print the report; return whether what was read is what the sources still hold."""
     seen = overview(store, since_us)
     if not seen.written:
@@ -53,6 +56,9 @@ def report(store: Store, home: Path, since_us: int) -> bool:
         _title(_question(finding))
         for line in finding_lines(answer, finding, 1, short=True):
             say(f"  {line}")
+    _title(how_they_stand(store, since_us))
+    for line in (line for notice in notices for line in notice_lines(notice)):
+        say(f"  {line}")
     picture = _draw(store, home, seen, finding)
     _say_commands(home, seen, finding, answer, picture)
     return is_unchanged
@@ -262,6 +268,8 @@ def _say_commands(
     same = [run.id for run in seen.runs if run.id != last.run_id and run.job == _job(seen, last)]
     if same:
         say(f"  airflow-provenance compare {same[-1]} {last.run_id}")
+    say(f"  {notices_file(home)}  (what people were told)")
+    say("  airflow-provenance sla status")
     say("  airflow-provenance doctor")
 
 
