@@ -198,10 +198,11 @@ def open_deliverer(store: Store) -> Deliverer:
         SettingsError: a channel or a route is wrong.
     """
     from airflow_provenance.alerts.channels.known import open_channel, parse_channels
-    from airflow_provenance.alerts.deliver import Deliverer, Told
+    from airflow_provenance.alerts.deliver import Deliverer
     from airflow_provenance.alerts.lineage import Lineage
     from airflow_provenance.alerts.message import Cleaner
     from airflow_provenance.alerts.routes import parse_routes
+    from airflow_provenance.alerts.send import Told
     from airflow_provenance.emit.redact import Redactor
 
     redactor = Redactor.configured()

@@ -14,13 +14,9 @@ import msgspec
 
 from airflow_provenance.alerts.explainer import Explainer
 from airflow_provenance.alerts.lifecycle import Rules, advance
-from airflow_provenance.alerts.message import message_of
+from airflow_provenance.alerts.send import Sender, Told
 from airflow_provenance.domain.evaluation_change import EvaluationChange
-from airflow_provenance.errors import (
-    ChannelUnavailableError,
-    NoticeRefusedError,
-    ProvenanceError,
-)
+from airflow_provenance.errors import ProvenanceError
 from airflow_provenance.sla.durations import microseconds
 from airflow_provenance.sla.policy import from_plain
 
@@ -29,18 +25,16 @@ if TYPE_CHECKING:
 
     from airflow_provenance.alerts.channels.base import Channel
     from airflow_provenance.alerts.inhibit import Upstream
-    from airflow_provenance.alerts.message import Cleaner
     from airflow_provenance.alerts.routes import Route
-    from airflow_provenance.domain.alert import AlertState, ChannelState, Queued
+    from airflow_provenance.domain.alert import AlertState, ChannelState
     from airflow_provenance.domain.clock import Clock
     from airflow_provenance.store.base import Store
 
 _S = 1_000_000
-_CLAIM_US = 120 * _S  # longer than any channel may take
-_LONGEST_WAIT_US = 300 * _S
-_GIVEN_UP_US = 7 * 86_400 * _S
+_PATIENCE_S = 60.0
 _KEPT_US = 90 * 86_400 * _S
 FAILS_AFTER = 3  # attempts in a row, about 7 s: a single slow answer is no alert
+HANGS_AFTER_US = 300 * _S
 CHANNEL_POLICY = "provenance.channel."
 _PAGE = 1000
 
@@ -53,13 +47,6 @@ class Delivered(NamedTuple):
     sent: int = 0
     given_up: int = 0
     errors: Mapping[str, str] = {}
-
-
-class Told(NamedTuple):
-    """How messages are made: what is taken out of them, and where Airflow is."""
-
-    clean: Cleaner
-    base_url: str | None = None
 
 
 class Deliverer:
@@ -76,17 +63,25 @@ class Deliverer:
         chance: random.Random | None = None,
     ) -> None:
         self._store, self._channels, self._routes = store, channels, routes
-        self._told, self._clock, self._upstream = told, clock, upstream
-        self._chance = chance or random.Random()  # noqa: S311 - spreads retries
+        self._clock, self._upstream = clock, upstream
+        chance = chance or random.Random()  # noqa: S311 - spreads retries
+        self._sender = Sender(store, channels, told, clock, chance)
         self._state: AlertState | None = None
         self._explainer = Explainer(store, told.clean)
         self._promises: dict[str, tuple[str, int]] = {}
         self._next_expiry_us = 0
 
-    def run_once(self, should_stop: Callable[[], bool] = lambda: False) -> Delivered:
-        """Take in what changed, make notices, send what waits."""
+    def run_once(
+        self, should_stop: Callable[[], bool] = lambda: False, *, patience_s: float = _PATIENCE_S
+    ) -> Delivered:
+        """Take in what changed, make notices, send what waits.
+
+        Args:
+            should_stop: asked between notices.
+            patience_s: how long to wait for channels; one that takes longer goes on behind this.
+        """
         changes, made = self._advance()
-        sent, given_up, errors = self._send(should_stop)
+        sent, given_up, errors = self._sender.run_once(should_stop, patience_s)
         now_us = self._clock.now_us()
         if now_us >= self._next_expiry_us:
             self._next_expiry_us = now_us + 3600 * _S
@@ -142,80 +137,23 @@ class Deliverer:
         }
         found = []
         for one in self._store.channel_states():
-            policy, problem = CHANNEL_POLICY + one.name, channel_problem(one)
+            policy, problem = CHANNEL_POLICY + one.name, channel_problem(one, now_us)
             problem = problem if one.name in self._channels else None
             if (problem is not None) != (policy in broken):
                 found.append(_channel_change(one, policy, problem, now_us))
         return found
 
-    def _send(self, should_stop: Callable[[], bool]) -> tuple[int, int, dict[str, str]]:
-        sent = given_up = 0
-        errors: dict[str, str] = {}
-        blocked: set[str] = set()
-        for one in self._store.waiting_notices():
-            name = one.notice.channel
-            if should_stop():
-                break
-            if name in blocked:
-                continue
-            if self._clock.now_us() < one.next_attempt_us:
-                blocked.add(name)
-                if one.last_error:
-                    errors[name] = one.last_error
-                continue
-            if not self._store.claim_notice(one.id, one.attempts, self._clock.now_us() + _CLAIM_US):
-                blocked.add(name)  # another sender's: what follows must not overtake it
-                continue
-            error, is_final = self._try(one)
-            sent += error is None
-            given_up += is_final
-            if error is not None:
-                errors[name] = error
-                if not is_final:
-                    blocked.add(name)
-        return sent, given_up, errors
-
-    def _try(self, one: Queued) -> tuple[str | None, bool]:
-        """Send one notice; return what went wrong, and whether it was given up."""
-        channel = self._channels.get(one.notice.channel)
-        retry_after_s, is_final = 0.0, False
-        try:
-            if channel is None:
-                raise NoticeRefusedError("there is no such channel any more")  # noqa: TRY301
-            channel.send(message_of(one.notice, self._told.clean, self._told.base_url))
-        except NoticeRefusedError as found:
-            error, is_final = str(found), True
-        except ChannelUnavailableError as found:
-            error, retry_after_s = str(found), found.retry_after_s
-        except ProvenanceError as found:
-            error = str(found)
-        except Exception as found:  # noqa: BLE001 - one channel must not hold the others up
-            error = f"{type(found).__name__}: {self._told.clean.text(str(found))}"
-        else:
-            self._store.settle_notice(one.id, self._clock.now_us())
-            return None, False
-        now_us = self._clock.now_us()
-        is_final = is_final or now_us - one.notice.at_us > _GIVEN_UP_US
-        wait_us = min(_S << min(one.attempts, 20), _LONGEST_WAIT_US)
-        wait_us = max(int(wait_us * self._chance.uniform(0.5, 1.0)), int(retry_after_s * _S))
-        self._store.settle_notice(
-            one.id,
-            now_us,
-            error=" ".join(error.split())[:500],
-            next_attempt_us=None if is_final else now_us + wait_us,
-        )
-        return error, is_final
-
     def close(self) -> None:
         """Let go of the channels."""
-        for one in self._channels.values():
-            one.close()
+        self._sender.close()
 
 
-def channel_problem(one: ChannelState) -> str | None:
+def channel_problem(one: ChannelState, now_us: int) -> str | None:
     """Return why a channel does not deliver, if it does not."""
     if one.waiting and one.attempts >= FAILS_AFTER:
         return one.last_error or "no attempt has ended"
+    if one.waiting and now_us - (one.waits_since_us or now_us) > HANGS_AFTER_US:
+        return one.last_error or "it hangs: no attempt has ended"
     if one.dead_us is not None and one.dead_us > (one.delivered_us or 0):
         return one.last_error
     return None

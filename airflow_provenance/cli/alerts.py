@@ -140,7 +140,7 @@ def _list(options: argparse.Namespace) -> int:
             "waiting": one.waiting if one else 0,
             "delivered": one.delivered if one else 0,
             "given_up": one.dead if one else 0,
-            "problem": channel_problem(one) if one else None,
+            "problem": channel_problem(one, SystemClock().now_us()) if one else None,
             "last_error": one.last_error if one else None,
             "last_error_at": format_time(one.last_error_us) if one else None,
         }

@@ -26,6 +26,8 @@ _log = logging.getLogger(__name__)
 _EXPIRY_SECONDS = 3600.0
 # A feed that takes longer goes on behind the round: the others need not wait for it.
 _PATIENCE_SECONDS = 0.05
+# A channel that takes longer goes on behind the round, too.
+_CHANNEL_SECONDS = 1.0
 # While feeds deliver without a rest, a line tells how much, this often.
 _LINE_SECONDS = 10.0
 
@@ -178,7 +180,7 @@ def _open_deliver(store: Store) -> Step:
     deliverer = wiring.open_deliverer(store)
 
     def step(should_stop: Callable[[], bool], loop: Loop) -> bool:
-        done = deliverer.run_once(should_stop)
+        done = deliverer.run_once(should_stop, patience_s=_CHANNEL_SECONDS)
         loop.counts["notices_made"] += done.made
         loop.counts["notices_sent"] += done.sent
         loop.counts["notices_given_up"] += done.given_up

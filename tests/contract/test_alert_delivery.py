@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,10 +12,11 @@ from jsonschema import Draft7Validator
 
 from airflow_provenance.alerts.channels.known import open_channel, parse_channels
 from airflow_provenance.alerts.channels.memory import MemoryChannel
-from airflow_provenance.alerts.deliver import CHANNEL_POLICY, Deliverer, Told
+from airflow_provenance.alerts.deliver import CHANNEL_POLICY, Deliverer
 from airflow_provenance.alerts.inhibit import nothing_upstream
 from airflow_provenance.alerts.message import Cleaner
 from airflow_provenance.alerts.routes import parse_routes
+from airflow_provenance.alerts.send import Told
 from airflow_provenance.domain.alert import Action
 from airflow_provenance.domain.clock import FixedClock
 from airflow_provenance.domain.evaluation_change import EvaluationChange
@@ -100,11 +102,11 @@ class Desk:
             random.Random(1),
         )
 
-    def at(self, at: int, *changes: EvaluationChange) -> Any:
+    def at(self, at: int, *changes: EvaluationChange, patience_s: float = 60.0) -> Any:
         self.clock.us = T0 + at
         if changes:
             self.store.add_changes(changes, {}, T0 + at)
-        return self.one.run_once()
+        return self.one.run_once(patience_s=patience_s)
 
 
 def route(*channels: str, **members: Any) -> dict[str, Any]:
@@ -227,6 +229,33 @@ def test_a_channel_that_keeps_failing_is_told_by_the_others_and_so_is_its_recove
         desk.at(second * S)
     assert [one.kind for one in down.sent] == ["firing"]
     assert [one.kind for one in up.sent] == ["firing", "resolved"]
+
+
+def test_a_channel_that_hangs_holds_no_other_up_and_is_told_by_the_others(store: Store) -> None:
+    promise(store)
+    answers = threading.Event()
+
+    class Hanging(MemoryChannel):
+        def send(self, message: Message) -> None:
+            assert answers.wait(60)
+            super().send(message)
+
+    hanging, up = Hanging(), MemoryChannel()
+    desk = Desk(store, {"hanging": hanging, "up": up})
+    try:
+        desk.at(S, change("breached", S), patience_s=0.5)
+        assert [one.kind for one in up.sent] == ["firing"]
+        desk.at(2 * S, change("recovered", 2 * S, recovered_us=T0 + 2 * S), patience_s=0.5)
+        assert [one.kind for one in up.sent] == ["firing", "resolved"]
+        assert hanging.sent == []
+        desk.at(400 * S, patience_s=0.5)
+        assert up.sent[-1].title == f"[page] {CHANNEL_POLICY}hanging is broken"
+        assert ("cause", "it hangs: no attempt has ended") in up.sent[-1].facts
+    finally:
+        answers.set()
+    desk.at(401 * S)
+    desk.at(402 * S)
+    assert [one.kind for one in hanging.sent] == ["firing", "resolved"]
 
 
 def test_a_refused_notice_is_given_up_and_does_not_stop_the_next(store: Store) -> None:

@@ -6,10 +6,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from airflow_provenance.alerts.channels.memory import MemoryChannel
-from airflow_provenance.alerts.deliver import Deliverer, Told
+from airflow_provenance.alerts.deliver import Deliverer
 from airflow_provenance.alerts.inhibit import nothing_upstream
 from airflow_provenance.alerts.message import Cleaner
 from airflow_provenance.alerts.routes import parse_routes
+from airflow_provenance.alerts.send import Told
 from airflow_provenance.cli import main
 from airflow_provenance.collect.evaluator import Evaluator
 from airflow_provenance.collect.promise_sources import PromiseSources

@@ -105,6 +105,29 @@ def test_airflows_page_and_our_http_answer_to_the_login_that_is_printed(served: 
     assert "flights_month.enrich" in named
 
 
+def test_it_ends_with_promises_that_the_data_breaks_their_cause_and_their_notice(
+    served: Served,
+) -> None:
+    assert "Promises: 3 judged, 1 kept, 2 broken" in served.report
+    file = served.demo.home / "provenance" / "notices.jsonl"
+    (notice,) = [json.loads(line) for line in file.read_text().splitlines()]
+    assert notice["title"] == "[ticket] destinations-known is broken in 2 periods"
+    observed = [float(one["observed"].removesuffix(" %")) for one in notice["firing"]]
+    known = [100 * (1 - missing / rows) for missing, rows in UNMATCHED.values()]
+    assert observed == pytest.approx(known, abs=1e-4)
+    assert {one["owner"] for one in notice["firing"]} == {"airports"}
+    for one in notice["firing"]:
+        assert "airports.csv" in one["explanation"]
+        # The model learns from these flights: who is told of them is told of it.
+        assert "model-data" in {each["policy"] for each in one["affected"]}
+    assert "look at data/airports.csv" in served.report
+    assert notice["next_step"] in served.report
+    why = served.demo.tell("sla", "why", "destinations-known")
+    (run,) = why["runs"]
+    assert why["why"]["findings"][0]["check"] == "dest_has_airport"
+    assert run
+
+
 def test_ctrl_c_ends_it_well_and_leaves_nothing_running(served: Served) -> None:
     assert served.demo.done.returncode == 0
     assert len(served.started) >= 3
