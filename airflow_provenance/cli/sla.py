@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provenance import settings, wiring
-from airflow_provenance.cli import alerts, sla_status, sla_why
+from airflow_provenance.cli import alerts, sla_report, sla_status, sla_why
 from airflow_provenance.cli.output import add_common, say, say_json, say_table, tell
 from airflow_provenance.domain.clock import SystemClock, format_time, parse_time
 from airflow_provenance.errors import EventError, PolicyError, SettingsError
@@ -79,6 +79,7 @@ def register(commands: Any) -> None:
         )
         add_common(one)
         one.set_defaults(function=function)
+    sla_report.register(actions)
     alerts.register(actions)
 
 

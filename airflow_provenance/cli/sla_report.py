@@ -1,0 +1,184 @@
+"""``sla report``: how far promises were kept, as a table, CSV, JSON or a page of HTML."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from tabulate import tabulate
+
+from airflow_provenance import wiring
+from airflow_provenance.alerts.excused import Excuses
+from airflow_provenance.cli.output import add_common, one_line, tell
+from airflow_provenance.domain.clock import SystemClock, format_time, parse_time
+from airflow_provenance.errors import EventError, PolicyError, SettingsError
+from airflow_provenance.sla.amounts import amount_text
+from airflow_provenance.sla.attainment import (
+    By,
+    Line,
+    Promised,
+    Span,
+    attainment,
+    line_json,
+    totals,
+)
+from airflow_provenance.sla.attainment_page import page, percent
+from airflow_provenance.sla.changes import LEVELS
+from airflow_provenance.sla.policy import from_plain
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from airflow_provenance.domain.evaluation_change import EvaluationChange
+    from airflow_provenance.store.base import Store
+
+_FORMATS = ("table", "csv", "json", "html")
+_MONTH_US = 30 * 86_400_000_000
+_PAGE = 10_000
+
+
+def register(actions: Any) -> None:
+    """Add the command."""
+    parser = actions.add_parser(
+        "report", help="how far promises were kept, by promise, time and owner"
+    )
+    parser.add_argument("--since", metavar="T", help="ISO 8601 with a zone; else 30 days before")
+    parser.add_argument("--until", metavar="T", help="else now")
+    parser.add_argument("--by", choices=get_args(By), default="all", help="cut into (all)")
+    parser.add_argument("--policy", metavar="ID", action="append", help="only this promise")
+    parser.add_argument("--owner", metavar="NAME", action="append", help="only this owner's")
+    parser.add_argument("--format", choices=_FORMATS, default="table", help="table by default")
+    parser.add_argument("--json", action="store_const", const="json", dest="format")
+    parser.add_argument("--output", metavar="FILE", type=Path, help="instead of standard output")
+    add_common(parser, with_json=False)
+    parser.set_defaults(function=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    now_us = SystemClock().now_us()
+    until_us = now_us if options.until is None else _time(options.until, "until")
+    since_us = until_us - _MONTH_US if options.since is None else _time(options.since, "since")
+    if since_us >= until_us:
+        raise SettingsError("--since is not before --until: nothing lies between")
+    span = Span(since_us, until_us)
+    store = wiring.open_store(options.store)
+    try:
+        lines = report(store, span, options.by)
+    finally:
+        store.close()
+    if unknown := set(options.policy or ()) - {one.policy for one in lines}:
+        raise PolicyError(f"{min(unknown)!r} was not judged in this time: 'sla status' lists all")
+    lines = [
+        one
+        for one in lines
+        if (not options.policy or one.policy in options.policy)
+        and (not options.owner or one.owner in options.owner)
+    ]
+    text = _FORMATTERS[options.format](lines, span, now_us)
+    if options.output is None:
+        sys.stdout.write(text)
+        return 0
+    try:
+        options.output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"{options.output} cannot be written: {error.strerror}") from error
+    tell(f"{len(lines)} lines in {options.output}")
+    return 0
+
+
+def report(store: Store, span: Span, by: By) -> list[Line]:
+    """Return how far the promises in force were kept."""
+    rows = store.policies()
+    policies = {row.policy_id: from_plain(json.loads(row.body)) for row in rows}
+    promised = {
+        row.policy_id: Promised(
+            zone=policies[row.policy_id].tz_name,
+            is_level=isinstance(policies[row.policy_id].objective, LEVELS),
+            since_us=row.since_us,
+        )
+        for row in rows
+    }
+    excused = Excuses(policies, store.actions(span.until_us))
+    of_those = (one for one in _changes(store) if one.policy_id in policies)
+    return attainment(of_those, promised, span, by, excused)
+
+
+def _changes(store: Store) -> Iterator[EvaluationChange]:
+    cursor = 0
+    while found := store.evaluation_changes(cursor, _PAGE):
+        yield from found
+        cursor = found[-1].seq
+
+
+def _time(text: str, option: str) -> int:
+    try:
+        return parse_time(text)
+    except EventError as error:
+        raise SettingsError(f"--{option}: {error}") from error
+
+
+def _table(lines: list[Line], _span: Span, _now_us: int) -> str:
+    if not lines:
+        return "Nothing was judged in this time: 'sla status' says why.\n"
+    heads = ["PROMISE", "STRETCH", "KEPT", "OF", "EXCUSED", "LATE", "WORST", "ATTAINMENT", "OWNER"]
+    cells = [
+        (
+            one.policy,
+            one.label,
+            "" if one.time_us else one.kept,
+            "" if one.time_us else one.kept + one.broken,
+            one.excused or "",
+            one.late or "",
+            amount_text(one.worst_us / 1e6, "s") if one.worst_us else "",
+            percent(one.attainment),
+            one.owner or "",
+        )
+        for one in lines
+    ]
+    plain = [list(map(one_line, row)) for row in cells]
+    by_owner = [
+        f"{one.owner or 'no owner'}: {percent(one.attainment)} of {one.kept + one.broken} periods"
+        for one in totals(lines)
+    ]
+    table = tabulate(plain, heads, "plain", disable_numparse=True)
+    return "\n".join([table, "", *map(one_line, by_owner)]) + "\n"
+
+
+def _csv(lines: list[Line], _span: Span, _now_us: int) -> str:
+    text = io.StringIO()
+    rows = [line_json(one) for one in lines]
+    for row in rows:
+        del row["periods"]
+    names = list(rows[0]) if rows else ["policy"]
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _json(lines: list[Line], span: Span, _now_us: int) -> str:
+    told = {
+        "from": format_time(span.from_us),
+        "until": format_time(span.until_us),
+        "lines": [line_json(one) for one in lines],
+        "owners": [
+            {
+                "owner": one.owner or None,
+                "promises": one.promises,
+                "kept": one.kept,
+                "broken": one.broken,
+                "excused": one.excused,
+                "attainment": one.attainment,
+            }
+            for one in totals(lines)
+        ],
+    }
+    return json.dumps(told, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+_FORMATTERS = {"table": _table, "csv": _csv, "json": _json, "html": page}
