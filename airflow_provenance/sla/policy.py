@@ -118,6 +118,7 @@ class Policy(
         expires_after: when to stop waiting for what never came.
         at_risk: how likely a breach must be for a deadline or duration to be told as at risk, as
             0.8; None: nothing is predicted.
+        annotations: what other tools say of it, which nothing here reads.
     """
 
     id: str
@@ -135,6 +136,7 @@ class Policy(
     expires_after: timedelta = timedelta(days=7)
     description: str = ""
     at_risk: float | None = None
+    annotations: dict[str, str] = {}
 
     def __post_init__(self) -> None:
         if not _SLUG.fullmatch(self.id):
@@ -189,7 +191,7 @@ class Policy(
 
 _NOT_PROMISED = (
     *("id", "severity", "owner", "notify", "for", "description", "excusals"),
-    "at_risk",
+    *("at_risk", "annotations"),
 )
 
 
@@ -249,7 +251,7 @@ def _objective(plain: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
         known = ", ".join(OBJECTIVES)
         raise MalformedPolicyError(f"kind is {kind!r}: use one of {known}", (*path, "kind"))
     for field in msgspec.structs.fields(found):
-        if field.type is timedelta:
+        if timedelta in (field.type, *get_args(field.type)):
             _read_duration(made, field.encode_name, path)
     if isinstance(made.get("of"), dict):
         made["of"] = _objective(made["of"], (*path, "of"))
