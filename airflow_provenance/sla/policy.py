@@ -43,6 +43,10 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
 _SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+# As OpenSLO and Kubernetes name them: a domain that may be left out, and a name.
+_ANNOTATION = re.compile(
+    r"([a-z0-9][a-z0-9.-]{0,252}/)?[A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?", re.ASCII
+)
 Severity = Literal["page", "ticket"]
 OnFailure = Literal["breach_now", "at_deadline", "ignore"]
 RunType = Literal["scheduled", "asset_triggered", "backfill", "manual"]
@@ -142,6 +146,8 @@ class Policy(
         if not _SLUG.fullmatch(self.id):
             raise PolicyError(f"id is {self.id!r}: use letters, digits, '.', '_' and '-'")
         find_zone(self.tz_name)
+        if wrong := [name for name in self.annotations if not _ANNOTATION.fullmatch(name)]:
+            raise PolicyError(f"annotations is named {wrong[0]!r}: write it as example.com/board")
         allowed = _TARGETS[type(self.objective)]
         if self.target.kind not in allowed:
             names = ", ".join(sorted(allowed))

@@ -130,7 +130,7 @@ def write_alerts(policy: Policy, window: str) -> list[dict[str, Any]]:
 
 
 def _told(policy: Policy) -> Told:
-    return Told(policy.severity, policy.notify, policy.hold)
+    return Told(policy.severity, policy.notify, parse_shorthand(shorthand(policy.hold)))
 
 
 def kept_alerts(policy: Policy) -> list[Inline] | None:

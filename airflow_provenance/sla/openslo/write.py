@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from airflow_provenance.errors import PolicyError
 from airflow_provenance.sla.objectives import SuccessRatio
 from airflow_provenance.sla.openslo import alerts
+from airflow_provenance.sla.openslo.documents import Document
 from airflow_provenance.sla.openslo.kept import id_of, service_name
 from airflow_provenance.sla.openslo.lengths import parse_shorthand, shorthand
 from airflow_provenance.sla.openslo.plain import PREFIX, SOURCE, annotation, name_of, plain_of
+from airflow_provenance.sla.openslo.schema import check
 from airflow_provenance.sla.openslo.text import documents_text
 
 if TYPE_CHECKING:
@@ -47,12 +50,22 @@ def openslo_documents(policies: Iterable[Policy]) -> list[dict[str, Any]]:
             _share(shared, _service(policy.target))
         references = []
         for one in alerts.write_alerts(policy, window_text(policy)):
+            _check(policy, one)
             name = _share(shared, one)
             if one["kind"] == "AlertPolicy":
                 references.append({"alertPolicyRef": name})
         slo["spec"]["alertPolicies"] = references
+        _check(policy, slo)
         slos.append(slo)
     return [*shared.values(), *slos]
+
+
+def _check(policy: Policy, document: dict[str, Any]) -> None:
+    """Refuse what no tool would take: what was kept of an SLO can be written by anybody."""
+    wrong, unknown = check(Document("", document, {}))
+    for one in (*wrong, *unknown):
+        text = f"annotations: with {KEPT}... of them its document is none: {one.reason}"
+        raise PolicyError(f"{policy.id}: {text}")
 
 
 def _share(shared: dict[tuple[str, str], dict[str, Any]], document: dict[str, Any]) -> str:
