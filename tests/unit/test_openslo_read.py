@@ -513,3 +513,13 @@ def test_what_openslo_keeps_of_an_slo_is_no_part_of_the_promise(tmp_path: Path) 
     assert one != other
     assert one.revision == other.revision
     assert json.loads(one.annotations["openslo/labels"]) == {"team": ["search", "web"]}
+
+
+def test_with_one_slo_wrong_none_is_read(tmp_path: Path) -> None:
+    slo, *_ = SHOP.split("---\n")
+    other = slo.replace("search-works", "other").replace("targetPercent: 99.95", "target: 0")
+
+    found = read(tmp_path, SHOP, other)
+
+    assert [one.line for one in found.problems] == [20]
+    assert found.declared == []

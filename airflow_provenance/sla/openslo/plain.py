@@ -55,7 +55,7 @@ def name_of(text: str) -> str:
     """Return a name that every tool takes: of 63 small letters, digits and ``-``.
 
     >>> name_of("orders-by-nine"), name_of("Orders.by_nine")
-    ('orders-by-nine', 'orders-by-nine-4f4ed1e0')
+    ('orders-by-nine', 'orders-by-nine-601b4ef1')
     """
     if _LABEL.fullmatch(text):
         return text
