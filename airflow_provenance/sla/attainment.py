@@ -308,6 +308,8 @@ def totals(lines: Iterable[Line]) -> list[Total]:
         owner = one.owner or ""
         total = found.setdefault(owner, Total(owner=owner))
         seen[owner].add(one.policy)
+        if one.time_us:
+            continue
         total.kept += one.kept
         total.broken += one.broken
         total.excused += one.excused

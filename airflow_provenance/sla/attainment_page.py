@@ -35,7 +35,7 @@ p.soft, td.soft, span.soft { color: var(--soft); }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; padding: .35rem .6rem .35rem 0; border-bottom: 1px solid var(--line);
   vertical-align: top; }
-th { font-weight: 600; color: var(--soft); } td.n { text-align: right; white-space: nowrap; }
+th { font-weight: 600; color: var(--soft); } td.n, th.n { text-align: right; white-space: nowrap; }
 .ok { fill: var(--ok); } .late { fill: var(--late); } .broken { fill: var(--broken); }
 .excused { fill: var(--excused); } .none { fill: var(--none); }
 svg { display: block; } .key svg { display: inline; vertical-align: -2px; }
@@ -99,8 +99,8 @@ def _key() -> str:
 
 
 def _table(lines: Iterable[Line]) -> str:
-    heads = ("Promise", "Of", "Stretch", "Kept", "Late by, worst", "Periods, oldest first")
-    rows = [f"<tr>{''.join(f'<th>{one}</th>' for one in heads)}</tr>", *map(_row, lines)]
+    heads = "<th>Promise<th>Of<th>Stretch<th class=n>Kept<th class=n>Worst delay<th>Periods"
+    rows = [f"<tr>{heads}, oldest first</tr>", *map(_row, lines)]
     return f"<table>{''.join(rows)}</table>"
 
 

@@ -51,7 +51,7 @@ class Declared(NamedTuple):
     where: str
 
 
-class _Node(NamedTuple):
+class Node(NamedTuple):
     """A value of a file, with the line of itself and of all in it."""
 
     value: Any
@@ -60,12 +60,22 @@ class _Node(NamedTuple):
 
 def read_files(paths: Iterable[Path]) -> tuple[list[Declared], list[Problem]]:
     """Return the promises of files, and what is wrong with them."""
+    from airflow_provenance.sla.openslo import is_openslo, read_openslo
+
     found: list[Declared] = []
     problems: list[Problem] = []
+    openslo = []
     for path in paths:
+        if is_openslo(path):
+            openslo.append(path)  # together: a document may refer to another file's
+            continue
         some, wrong = _read_file(path)
         found += some
         problems += wrong
+    if openslo:
+        imported = read_openslo(openslo)
+        found += imported.declared
+        problems += [*imported.problems, *imported.left_out]
     first: dict[str, str] = {}
     for one in found:
         if one.policy.id in first:
@@ -77,6 +87,16 @@ def read_files(paths: Iterable[Path]) -> tuple[list[Declared], list[Problem]]:
 
 
 def _read_file(path: Path) -> tuple[list[Declared], list[Problem]]:
+    nodes, problems = read_yaml(path)
+    if problems:
+        return [], problems
+    if len(nodes) > 1:
+        return [], [Problem(str(path), nodes[1].lines[()], "it holds a second document")]
+    return _promises(str(path), nodes[0] if nodes else Node(None, {}))
+
+
+def read_yaml(path: Path) -> tuple[list[Node], list[Problem]]:
+    """Return the documents of a file, or what is wrong with it."""
     import yaml
 
     name = str(path)
@@ -88,10 +108,11 @@ def _read_file(path: Path) -> tuple[list[Declared], list[Problem]]:
         return [], [Problem(name, 1, f"it cannot be read: {error.strerror}")]
     except UnicodeDecodeError:
         return [], [Problem(name, 1, "it is not UTF-8")]
+    nodes = []
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        lines: dict[tuple[str | int, ...], int] = {}
-        value = None if root is None else _plain(root, (), lines)
+        for root in yaml.compose_all(text, Loader=yaml.SafeLoader):
+            lines: dict[tuple[str | int, ...], int] = {}
+            nodes.append(Node(_plain(root, (), lines), lines))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         reason = f"it is no YAML: {error.problem or error.context}"
@@ -100,10 +121,10 @@ def _read_file(path: Path) -> tuple[list[Declared], list[Problem]]:
         return [], [Problem(name, 1, f"it is no YAML: {str(error).splitlines()[0]}")]
     except MalformedPolicyError as error:
         return [], [Problem(name, int(error.path[0]), str(error))]
-    return _promises(name, _Node(value, lines))
+    return nodes, []
 
 
-def _promises(name: str, node: _Node) -> tuple[list[Declared], list[Problem]]:
+def _promises(name: str, node: Node) -> tuple[list[Declared], list[Problem]]:
     value = node.value
     if not isinstance(value, dict) or not isinstance(value.get("promises"), list):
         return [], [Problem(name, 1, "it has no list 'promises'")]
@@ -127,7 +148,7 @@ def _promises(name: str, node: _Node) -> tuple[list[Declared], list[Problem]]:
     return found, problems
 
 
-def _line(node: _Node, path: tuple[str | int, ...]) -> int:
+def _line(node: Node, path: tuple[str | int, ...]) -> int:
     """Return the line of a value, or of the nearest that is there around it."""
     while path and path not in node.lines:
         path = path[:-1]
@@ -155,13 +176,14 @@ def _plain(
             lines[*path, name] = key.start_mark.line + 1
             made[name] = _plain(value, (*path, name), lines)
         return made
-    return _scalar(str(node.value), is_plain=node.style is None)
+    return scalar(str(node.value), is_plain=node.style is None)
 
 
 _DEEPEST = 20  # also ends aliases that name themselves
 
 
-def _scalar(text: str, *, is_plain: bool) -> Any:
+def scalar(text: str, *, is_plain: bool) -> Any:
+    """Return what a scalar says: a text where it is quoted, or looks like nothing else."""
     if not is_plain:
         return text
     if text in _NULLS:

@@ -30,7 +30,7 @@ airflow_provenance.errors.PolicyError: duration: at_most is 0s: give more than t
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 import msgspec
@@ -39,6 +39,8 @@ from airflow_provenance.errors import PolicyError
 from airflow_provenance.sla.durations import format_duration
 
 _AT = re.compile(r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?")
+_LOCAL = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?)?")
+_EVERY = re.compile(r"[1-9]\d{0,2}[mhdwMQY]")
 
 
 class Objective(
@@ -194,18 +196,52 @@ class Throughput(Objective, frozen=True):
         self._positive("at_least")
 
 
+class Aligned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Windows of the calendar, one after the other from a local time on, as OpenSLO has them.
+
+    ``every`` is a number and ``m``, ``h``, ``d``, ``w``, ``M`` (months), ``Q`` or ``Y``: ``1M``.
+    """
+
+    start: str
+    every: str
+
+    def __post_init__(self) -> None:
+        if not _EVERY.fullmatch(self.every):
+            raise PolicyError(f"aligned: every is {self.every!r}: write 1d, 2w, 1M, 1Q or 1Y")
+        try:
+            start = datetime.fromisoformat(self.start)
+            is_local = _LOCAL.fullmatch(self.start) is not None and 1970 <= start.year < 3000
+        except ValueError:
+            is_local = False
+        if not is_local:
+            text = "write a local time, such as 2026-01-01T00:00:00"
+            raise PolicyError(f"aligned: start is {self.start!r}: {text}")
+
+
 class SuccessRatio(Objective, frozen=True):
-    """Of the runs that ended in the window at least this part succeeded."""
+    """Of the runs that ended in the window at least this part succeeded.
+
+    With ``aligned`` the window is the one of the calendar that holds now, in the promise's zone.
+    With ``slice`` it is cut into slices of so long: of those with runs ``at_least`` so many have a
+    ratio of ``slice_at_least``; without ``slice_at_least`` their ratios' mean is what counts.
+    """
 
     at_least: float
     window: timedelta = timedelta(days=30)
     min_events: int = 1
     # Whether a single failure may page; a daily DAG would page at every failure.
     page_on_one: bool = False
+    aligned: Aligned | None = None
+    slice: timedelta | None = None
+    slice_at_least: float | None = None
 
     def __post_init__(self) -> None:
         self._ratio("at_least")
-        self._positive("window", "min_events")
+        self._positive("window", "min_events", "slice")
+        if self.slice_at_least is not None:
+            self._ratio("slice_at_least")
+            if self.slice is None:
+                raise self.refusal("slice_at_least is of slices: give slice, such as 1d")
 
 
 class DataQuality(Objective, frozen=True):

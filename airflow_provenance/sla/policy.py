@@ -43,6 +43,10 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
 _SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+# As OpenSLO and Kubernetes name them: a domain that may be left out, and a name.
+_ANNOTATION = re.compile(
+    r"([a-z0-9][a-z0-9.-]{0,252}/)?[A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?", re.ASCII
+)
 Severity = Literal["page", "ticket"]
 OnFailure = Literal["breach_now", "at_deadline", "ignore"]
 RunType = Literal["scheduled", "asset_triggered", "backfill", "manual"]
@@ -118,6 +122,7 @@ class Policy(
         expires_after: when to stop waiting for what never came.
         at_risk: how likely a breach must be for a deadline or duration to be told as at risk, as
             0.8; None: nothing is predicted.
+        annotations: what other tools say of it, which nothing here reads.
     """
 
     id: str
@@ -135,11 +140,14 @@ class Policy(
     expires_after: timedelta = timedelta(days=7)
     description: str = ""
     at_risk: float | None = None
+    annotations: dict[str, str] = {}
 
     def __post_init__(self) -> None:
         if not _SLUG.fullmatch(self.id):
             raise PolicyError(f"id is {self.id!r}: use letters, digits, '.', '_' and '-'")
         find_zone(self.tz_name)
+        if wrong := [name for name in self.annotations if not _ANNOTATION.fullmatch(name)]:
+            raise PolicyError(f"annotations is named {wrong[0]!r}: write it as example.com/board")
         allowed = _TARGETS[type(self.objective)]
         if self.target.kind not in allowed:
             names = ", ".join(sorted(allowed))
@@ -189,7 +197,7 @@ class Policy(
 
 _NOT_PROMISED = (
     *("id", "severity", "owner", "notify", "for", "description", "excusals"),
-    "at_risk",
+    *("at_risk", "annotations"),
 )
 
 
@@ -249,7 +257,7 @@ def _objective(plain: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
         known = ", ".join(OBJECTIVES)
         raise MalformedPolicyError(f"kind is {kind!r}: use one of {known}", (*path, "kind"))
     for field in msgspec.structs.fields(found):
-        if field.type is timedelta:
+        if timedelta in (field.type, *get_args(field.type)):
             _read_duration(made, field.encode_name, path)
     if isinstance(made.get("of"), dict):
         made["of"] = _objective(made["of"], (*path, "of"))

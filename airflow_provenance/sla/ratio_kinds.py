@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from airflow_provenance.domain.clock import format_time
 from airflow_provenance.domain.run import RunState
-from airflow_provenance.sla.burn_rate import Event, budget
-from airflow_provenance.sla.durations import microseconds
+from airflow_provenance.sla.burn_rate import Event
 from airflow_provenance.sla.evaluation import Evaluation, Maker, State
+from airflow_provenance.sla.ratio_windows import spend, window_start_us
 from airflow_provenance.sla.run_kinds import counted, instances
 
 if TYPE_CHECKING:
@@ -45,24 +45,21 @@ def success_ratio(
     policy: Policy, promised: SuccessRatio, provenance: Provenance, maker: Maker, _since_us: int
 ) -> list[Evaluation]:
     """Good runs of all that ended in the window, which ends now."""
-    from_us = maker.now_us - microseconds(promised.window)
+    from_us = window_start_us(policy, promised, maker.now_us)
     ended = [one for one in outcomes(policy, provenance, from_us) if one[1].at_us > from_us]
     runs, period = [run for run, _ in ended], format_time(maker.now_us) or ""
     if len(ended) < promised.min_events:
         reason = f"{len(ended)} of {promised.min_events} runs"
         state = State.INSUFFICIENT_HISTORY if ended else State.NO_DATA
         return [maker.make(state, period, runs, reason=reason, threshold=promised.at_least)]
-    spent = budget(promised.at_least, [event for _, event in ended])
-    ratio = (spent.total - spent.bad) / spent.total
-    failed_us = [event.at_us for _, event in ended if not event.good]
+    spent = spend(promised, [event for _, event in ended], from_us)
     return [
         maker.measured(
-            *(period, ratio, maker.now_us, runs),
+            *(period, spent.ratio, maker.now_us, runs),
             at_least=promised.at_least,
             unit="ratio",
-            # It broke with the failure that used up the last of the budget.
-            broke_us=failed_us[min(int(spent.allowed), len(failed_us) - 1)] if failed_us else None,
-            reason=f"budget left: {spent.left:g} failures",
+            broke_us=spent.broke_us,
+            reason=f"budget left: {spent.left:g} {'slices' if promised.slice else 'failures'}",
         )
     ]
 
