@@ -169,6 +169,7 @@ VERSION_KEYS = {
 LISTED_KEYS = RUN_KEYS | {"scheduled_at", "queued_at", "synthesised"}
 TOLD_KEYS = LISTED_KEYS | {
     *("inputs", "outputs", "checks", "tries", "children", "error", "facet_names"),
+    *("manifest", "dag_version_number", "libraries"),
 }
 COMPARE_KEYS = {
     *("differs", "left", "right", "manifest_hashes", "manifest", "dependencies"),
@@ -656,7 +657,7 @@ ERRORS = {
     "trace upstream run:nobody": "no run is named 'nobody'",
     "trace upstream dataset:nobody": "no dataset is named 'nobody'",
     "trace upstream dataset:weekly@nobody": "no version of file/weekly match 'nobody'",
-    "trace upstream weekly": "'weekly' is no subject: write dataset:NAMESPACE/NAME",
+    "trace upstream weekly": "'weekly' is no subject, nor the name of a dataset: write dataset:",
     "trace upstream ./weekly.csv": "run:ID or /path/of/a/file",
     "trace upstream run:": "'run:' is no subject",
     "trace upstream dataset:": "'dataset:' is no subject",

@@ -11,6 +11,7 @@ import pytest
 from airflow_provenance.domain.identity import DagRunKey, DatasetRef, TaskRunKey
 from airflow_provenance.domain.linking import LinkRule
 from airflow_provenance.domain.run import RunState, VersionStatus
+from airflow_provenance.lineage.boxes import Note
 from airflow_provenance.lineage.fold import fold
 from airflow_provenance.lineage.layers import lay_out
 from airflow_provenance.lineage.picture import draw
@@ -109,7 +110,7 @@ def test_names_cannot_break_the_document_nor_bring_anything_in() -> None:
     trace.versions[2] = version(2, name="/data/<a href='http://x'>\"&]]>\x1b[31m.csv")
     trace.edges.append(Edge(2, 1, LinkRule.WROTE))
 
-    svg = draw(trace, "<b>title</b>", notes={2: "<i>"})
+    svg = draw(trace, "<b>title</b>", notes={2: Note("<i>")})
 
     root = parsed(svg)
     assert {one.tag.removeprefix(SVG) for one in root.iter()} == {
@@ -126,7 +127,7 @@ def test_it_can_be_read_without_seeing_it() -> None:
 
     assert root.attrib["role"] == "img"
     assert root.attrib["aria-labelledby"] == "title desc"
-    assert "1 runs and 4 dataset versions" in (root.findtext(f"{SVG}desc") or "")
+    assert "1 run and 4 dataset versions." in (root.findtext(f"{SVG}desc") or "")
     assert all(group.find(f"{SVG}title") is not None for group in root.iter(f"{SVG}g"))
 
 
@@ -181,7 +182,7 @@ def test_a_mapped_task_is_one_box_that_names_all_it_stands_for() -> None:
     trace.edges.append(Edge(20, 9, LinkRule.WROTE))
 
     folded = fold(MemoryStore(), trace)
-    svg = draw(folded, "A graph", way=[13, 9, 20], notes={12: "two"})
+    svg = draw(folded, "A graph", way=[13, 9, 20], notes={12: Note("two")})
 
     assert len(boxes(svg)) == 4
     assert "fetch, 3 mapped" in svg
