@@ -29,6 +29,8 @@ DIGITS: Final = 12
 _PARTS: Final = 2
 _DIGEST = re.compile(r"[0-9a-f]{32,}", re.ASCII)
 _FRACTION = re.compile(r"(T\d\d:\d\d:\d\d)(?:\.\d+)?(?:\+00:00|Z)", re.ASCII)
+# What would not be read as the name of a dataset: a run, a version, an option.
+_MEANS_ELSE = re.compile(r"(?:run|dataset):|v\d+$|[-@]", re.ASCII)
 _UNITS = ((86_400, 3600, "d", "h"), (3600, 60, "h", "m"), (60, 1, "m", "s"))
 _PATH = re.compile(r"(?:[a-z][a-z0-9+.-]*://)?[^\s\"',()]*(?:/[^\s\"',()]+){3,}")
 
@@ -85,7 +87,11 @@ class Names:
         others = [one for one in self._alike[parts[-1]] if one != ref]
         for count in range(min(_PARTS, len(parts)), len(parts) + 1):
             name = "/".join(parts[-count:])
-            if name and not any(is_named(one, name) for one in others):
+            if (
+                name
+                and not _MEANS_ELSE.match(name)
+                and not any(is_named(one, name) for one in others)
+            ):
                 return name
         return "/".join(ref)
 

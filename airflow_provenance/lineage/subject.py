@@ -71,7 +71,9 @@ def find_runs(store: ProvenanceReader, name: str) -> list[RunView]:
     name = name.removeprefix("run:")
     runs = store.runs_named(name) or _runs_shortened(store, name)
     if not runs:
-        raise SubjectError(f"no run is named {name!r}: 'airflow-provenance runs' lists them")
+        is_data = _NODE.fullmatch(name) or _find_datasets(store, name)[0]
+        why = ", but data is" if is_data else ""
+        raise SubjectError(f"no run is named {name!r}{why}: 'airflow-provenance runs' lists runs")
     return runs
 
 
@@ -156,7 +158,7 @@ def _wanted(
     if not found or len(contents) > 1:
         many = f"{len(contents)} versions" if found else "no version"
         raise SubjectError(
-            f"{many} of {'/'.join(dataset)} match {wanted!r}: "
+            f"{many} of {'/'.join(dataset)} {'match' if found else 'matches'} {wanted!r}: "
             f"it has {len(versions)}, 'airflow-provenance trace upstream' shows their ids"
         )
     return found

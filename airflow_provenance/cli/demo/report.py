@@ -215,13 +215,11 @@ def _draw(store: Store, home: Path, seen: Overview, finding: Finding | None, nam
 
 def _what_is_drawn(finding: Finding, failure: Failure, names: Names) -> str:
     """Say which part of those that fail a check a drawing shows, and of how many."""
-    where, rows = names.dataset(failure.outcome.dataset), failure.outcome.failed_rows
+    check, rows = finding.outcome, failure.outcome.failed_rows
+    where = names.dataset(failure.outcome.dataset)
     if rows is None or len(finding.failures) == 1:
-        return f"{finding.outcome.title} failed for {how_many(finding)} of {where}."
-    return (
-        f"{finding.outcome.title} failed for {how_many(finding)} in all; drawn are the {rows:,} of "
-        f"{where}, one of {len(finding.failures)} that fail it."
-    )
+        return f"Drawn: {where}, of which {how_many(finding)} fail {check.name}."
+    return f"Drawn: {rows:,} of the {finding.failed_rows:,} that fail {check.name}, in {where}."
 
 
 def _without_what_was_there(answer: Trace) -> Trace:
