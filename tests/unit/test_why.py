@@ -324,7 +324,7 @@ def test_an_end_is_what_nothing_else_was_made_from_though_it_was_checked(shop: S
     assert [type_of(shop, node) for node in seen.ends] == ["out"]
 
 
-# ---- What speaks for a cause, and what does not ------------------------------------------------------
+# ---- What speaks for a cause, and what does not --------------------------------------------------
 
 
 def month_of_flights(shop: Shop) -> None:
