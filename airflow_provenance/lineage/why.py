@@ -158,12 +158,6 @@ class _Findings:
         candidates = find_candidates(failures, self._docs_of(failures))
         for candidate in candidates:
             self._lead(candidate, failures)
-        # Without a way to what was checked, only a check that names it makes it one.
-        candidates = [
-            one
-            for one in candidates
-            if one.path or any(told.rule == "compared" for told in one.evidence)
-        ]
         own, asked = self._look.own, self._look.root_runs
         is_own = any(one.version in own or one.outcome.run_id in asked for one in failures)
         return Finding(job, failures, candidates, self._rows_looked_at(failures), is_own)

@@ -219,7 +219,9 @@ def _what_is_drawn(finding: Finding, failure: Failure, names: Names) -> str:
     where = names.dataset(failure.outcome.dataset)
     if rows is None or len(finding.failures) == 1:
         return f"Drawn: {where}, of which {how_many(finding)} fail {check.name}."
-    return f"Drawn: {rows:,} of the {finding.failed_rows:,} rows that fail {check.name}, in {where}."
+    return (
+        f"Drawn: {rows:,} of the {finding.failed_rows:,} rows that fail {check.name}, in {where}."
+    )
 
 
 def _without_what_was_there(answer: Trace) -> Trace:
