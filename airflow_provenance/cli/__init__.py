@@ -10,7 +10,7 @@ import argparse
 import io
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from airflow_provenance import __version__
 from airflow_provenance.errors import ProvenanceError, SettingsError
@@ -43,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
         why,
     )
 
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="airflow-provenance",
         description="Which data, code and run made which data: provenance of Airflow's task runs.",
     )
@@ -55,6 +55,13 @@ def build_parser() -> argparse.ArgumentParser:
     ):
         module.register(commands)
     return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells wrong usage in one line, as every other error; its commands' parsers are of it, too."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}: '{self.prog} --help' says how it is used\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

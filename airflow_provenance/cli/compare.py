@@ -8,23 +8,27 @@ from typing import TYPE_CHECKING, Any
 from airflow_provenance import wiring
 from airflow_provenance.cli.output import (
     add_common,
-    duration_text,
+    add_long,
+    names_of,
     run_name,
     say,
     say_json,
 )
 from airflow_provenance.lineage.answers import run_json
 from airflow_provenance.lineage.compare import Comparison, DataDifference, Difference, compare
+from airflow_provenance.lineage.short import short_content, short_paths
 from airflow_provenance.lineage.subject import find_run
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable
 
+    from airflow_provenance.lineage.short import Names
+
 _HELP = """RUN is a runId, a number from 'runs', or an Airflow run_id. Compared are the manifests
 (code, environment, parameters; not host, process or try), what was installed, the content of the
 data and the state. How long each took is shown, and is no difference."""
-_MAX_WIDTH = 100
+_MAX_WIDTH = 60
 
 
 def register(commands: Any) -> None:
@@ -34,6 +38,7 @@ def register(commands: Any) -> None:
     )
     parser.add_argument("left", metavar="RUN")
     parser.add_argument("right", metavar="RUN")
+    add_long(parser)
     add_common(parser)
     parser.set_defaults(function=_run)
 
@@ -42,12 +47,13 @@ def _run(options: argparse.Namespace) -> int:
     store = wiring.open_store(options.store)
     try:
         answer = compare(store, find_run(store, options.left), find_run(store, options.right))
+        names = names_of(store, options)
     finally:
         store.close()
     if options.json:
         say_json(comparison_json(answer))
     else:
-        _say(answer)
+        _say(answer, names)
     return 0
 
 
@@ -87,16 +93,16 @@ def _data_json(one: DataDifference) -> dict[str, Any]:
     }
 
 
-def _say(answer: Comparison) -> None:
+def _say(answer: Comparison, names: Names) -> None:
     for side, run in (("left", answer.left), ("right", answer.right)):
-        told = f"{side:<6} run {run.id} {run_name(run)}  {run.state.name}  {duration_text(run)}"
+        told = f"{side:<6} run {run.id} {run_name(run)}  {run.state.name}  {names.took(run)}"
         say(told.rstrip())
     if not answer.differs:
         say("Nothing that could be compared differed." if answer.remarks else "Nothing differed.")
-    _say_section("manifest", map(_difference_line, answer.manifest))
-    _say_section("installed", map(_difference_line, answer.dependencies))
-    _say_section("read", map(_data_line, answer.inputs))
-    _say_section("wrote", map(_data_line, answer.outputs))
+    _say_section("manifest", (_difference_line(one, names) for one in answer.manifest))
+    _say_section("installed", (_difference_line(one, names) for one in answer.dependencies))
+    _say_section("read", (_data_line(one, names) for one in answer.inputs))
+    _say_section("wrote", (_data_line(one, names) for one in answer.outputs))
     if answer.left.state != answer.right.state:
         say(f"  state: {answer.left.state.name} -> {answer.right.state.name}")
     _say_section("not known", answer.remarks)
@@ -109,23 +115,30 @@ def _say_section(title: str, lines: Iterable[str]) -> None:
         say(f"    {line}")
 
 
-def _difference_line(one: Difference) -> str:
-    return f"{one.path}: {_short(one.left)} -> {_short(one.right)}"
+def _difference_line(one: Difference, names: Names) -> str:
+    left, right = (_value(side, is_long=names.is_long) for side in (one.left, one.right))
+    if left == right:  # what differs is in the part that was cut
+        left, right = (_value(side, is_long=True) for side in (one.left, one.right))
+    return f"{one.path}: {left} -> {right}"
 
 
-def _data_line(one: DataDifference) -> str:
+def _data_line(one: DataDifference, names: Names) -> str:
     partition = f" [{one.partition}]" if one.partition is not None else ""
-    versions = f"{_versions(one.left)} -> {_versions(one.right)}"
-    return f"{'/'.join(one.dataset)}{partition}: {versions}"
+    versions = f"{_versions(one.left, names)} -> {_versions(one.right, names)}"
+    return f"{names.dataset(one.dataset)}{partition}: {versions}"
 
 
-def _short(value: object) -> str:
-    """Return a value as JSON on a line, shortened; ``--json`` has it whole."""
+def _value(value: object, *, is_long: bool) -> str:
+    """Return a value as JSON on a line."""
     if value is None:
         return "(absent)"
+    if isinstance(value, str) and not is_long:
+        value = short_content(short_paths(value))
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _MAX_WIDTH else f"{text[:_MAX_WIDTH]}..."
+    return text if is_long or len(text) <= _MAX_WIDTH else f"{text[:_MAX_WIDTH]}..."
 
 
-def _versions(contents: list[str] | None) -> str:
-    return "(not at all)" if contents is None else ", ".join(contents) or "(no content id)"
+def _versions(contents: list[str] | None, names: Names) -> str:
+    if contents is None:
+        return "(not at all)"
+    return ", ".join(map(names.content, contents)) or "(no content id)"

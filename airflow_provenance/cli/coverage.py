@@ -7,10 +7,11 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from airflow_provenance import wiring
-from airflow_provenance.cli.output import add_common, count, say, say_json, say_table
+from airflow_provenance.cli.output import add_common, add_long, count, say, say_json, say_table
 from airflow_provenance.domain.clock import format_time
 from airflow_provenance.domain.identity import TaskRunKey, key_list
 from airflow_provenance.domain.run import RunState
+from airflow_provenance.lineage.short import short_run_id
 
 if TYPE_CHECKING:
     import argparse
@@ -31,6 +32,7 @@ def register(commands: Any) -> None:
         help="leave out what changed so lately: its events may be on their way "
         "([provenance] reconcile_grace_seconds)",
     )
+    add_long(parser)
     add_common(parser)
     parser.set_defaults(function=_run)
 
@@ -49,7 +51,7 @@ def _run(options: argparse.Namespace) -> int:
             }
         )
     else:
-        _say(found.gaps)
+        _say(found.gaps, is_long=options.long)
         say(
             f"{found.runs} tries and DAG runs that have ended: {found.missing} events missing, "
             f"{len(found.gaps)} not as in Airflow's database, {found.repaired} notes written."
@@ -69,14 +71,14 @@ def _compare(options: argparse.Namespace) -> Coverage:
         store.close()
 
 
-def _say(gaps: list[Gap]) -> None:
+def _say(gaps: list[Gap], *, is_long: bool) -> None:
     if gaps:
         say_table(
             ["RUN", "AIRFLOW RUN", "MISSING", "FILLED", "DIFFERS"],
             [
                 (
                     _name(gap),
-                    gap.key.run_id,
+                    gap.key.run_id if is_long else short_run_id(gap.key.run_id),
                     ", ".join(gap.missing),
                     ", ".join(gap.filled),
                     ", ".join(gap.differs),

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from tabulate import tabulate
 
 from airflow_provenance.domain.identity import TaskRunKey
+from airflow_provenance.lineage.short import Names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from airflow_provenance.store.base import RunView, VersionView
+    from airflow_provenance.store.base import ProvenanceReader, RunView
 
 
 # Names come from anywhere: none may break a line, or send codes to the terminal.
@@ -69,11 +70,16 @@ def add_common(parser: argparse.ArgumentParser, *, with_json: bool = True) -> No
         parser.add_argument("--json", action="store_true", help="answer as JSON")
 
 
-def duration_text(run: RunView) -> str:
-    """Return how long a run took, or nothing while it runs."""
-    if run.started_us is None or run.ended_us is None:
-        return ""
-    return f"{(run.ended_us - run.started_us) / 1e6:.2f}s"
+def add_long(parser: argparse.ArgumentParser) -> None:
+    """Add ``--long``."""
+    parser.add_argument(
+        "--long", action="store_true", help="names, hashes and times whole; --json always has them"
+    )
+
+
+def names_of(store: ProvenanceReader, options: argparse.Namespace) -> Names:
+    """Return how the answer names things: short, or with ``--long`` whole."""
+    return Names(() if options.long else store.dataset_names(), is_long=options.long)
 
 
 def run_name(run: RunView) -> str:
@@ -83,19 +89,3 @@ def run_name(run: RunView) -> str:
     mapped = f"[{run.key.map_index}]" if run.key.map_index >= 0 else ""
     attempt = f" try {run.key.try_number}" if run.key.try_number != 1 else ""
     return f"{run.job[1]}{mapped}{attempt}"
-
-
-def version_name(version: VersionView) -> str:
-    """Return the name of a dataset version: the dataset, its partition, its content."""
-    partition = f" [{version.partition}]" if version.partition is not None else ""
-    content = version.content_id or "no content id"
-    return f"{'/'.join(version.dataset)}{partition}  {content}"
-
-
-def shortened(text: str) -> str:
-    """Return a text with long paths cut to their last two parts."""
-    return " ".join(_last_parts(word) if word.count("/") > 2 else word for word in text.split(" "))
-
-
-def _last_parts(name: str) -> str:
-    return "/".join(name.rstrip("/").split("/")[-2:])

@@ -5,24 +5,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provenance import wiring
+from airflow_provenance.cli.manifest import manifest_lines
 from airflow_provenance.cli.output import (
     add_common,
+    add_long,
     count,
-    duration_text,
+    names_of,
     run_name,
     say,
     say_json,
     say_table,
 )
-from airflow_provenance.domain.clock import format_time, parse_time
+from airflow_provenance.domain.clock import parse_time
+from airflow_provenance.domain.identity import DatasetRef
 from airflow_provenance.domain.run import RunState
 from airflow_provenance.errors import EventError, SettingsError
 from airflow_provenance.lineage.answers import describe_run, record_json, run_json
+from airflow_provenance.lineage.short import Names, duration_text, short_run_id, short_time
 from airflow_provenance.lineage.subject import find_run
 from airflow_provenance.store.base import RunQuery
 
 if TYPE_CHECKING:
     import argparse
+
+    from airflow_provenance.store.base import RunView
 
 
 def register(commands: Any) -> None:
@@ -33,11 +39,13 @@ def register(commands: Any) -> None:
     runs.add_argument("--state", choices=[state.name for state in RunState])
     runs.add_argument("--since", metavar="TIME", help="ISO 8601 with a zone")
     runs.add_argument("--limit", type=count, default=50, help="at most so many (50)")
+    add_long(runs)
     add_common(runs)
     runs.set_defaults(function=_list)
     run = commands.add_parser("run", help="tell all that is known of a run")
     run.add_argument("id", metavar="ID", help="a runId, a number from 'runs', or an Airflow run_id")
     run.add_argument("--facets", action="store_true", help="with the facets of the run and its job")
+    add_long(run)
     add_common(run)
     run.set_defaults(function=_show)
 
@@ -61,22 +69,32 @@ def _list(options: argparse.Namespace) -> int:
     elif not runs:
         say("No runs. 'airflow-provenance ingest --spool' takes in what tasks have spooled.")
     else:
-        say_table(
-            ["RUN", "STARTED", "STATE", "TOOK", "JOB", "AIRFLOW RUN", "RUN ID"],
-            [
-                (
-                    run.id,
-                    format_time(run.started_us) or "",
-                    run.state.name,
-                    duration_text(run),
-                    run_name(run),
-                    getattr(run.key, "run_id", ""),
-                    run.run_uuid or "",
-                )
-                for run in runs
-            ],
-        )
+        _say_table(runs, is_long=options.long)
     return 0
+
+
+def _say_table(runs: list[RunView], *, is_long: bool) -> None:
+    names = Names(is_long=is_long)
+    headers = ["RUN", "STARTED", "STATE", "TOOK", "JOB", "AIRFLOW RUN"]
+    say_table(
+        [*headers, "RUN ID"] if is_long else headers,
+        [
+            (
+                run.id,
+                names.time(run.started_us) or "",
+                run.state.name,
+                names.took(run),
+                run_name(run),
+                _airflow_run(getattr(run.key, "run_id", ""), is_long=is_long),
+                *((run.run_uuid or "",) if is_long else ()),
+            )
+            for run in runs
+        ],
+    )
+
+
+def _airflow_run(run_id: str, *, is_long: bool) -> str:
+    return run_id if is_long else short_run_id(run_id)
 
 
 def _since(text: str | None) -> int | None:
@@ -92,43 +110,26 @@ def _show(options: argparse.Namespace) -> int:
     store = wiring.open_store(options.store)
     try:
         answer = describe_run(store, find_run(store, options.id), with_facets=options.facets)
+        names = names_of(store, options)
     finally:
         store.close()
     if options.json:
         say_json(answer)
     else:
-        _say_run(answer, with_facets=options.facets)
+        _say_run(answer, names, with_facets=options.facets)
     return 0
 
 
-def _say_run(answer: dict[str, Any], *, with_facets: bool) -> None:
+def _say_run(answer: dict[str, Any], names: Names, *, with_facets: bool) -> None:
     job = answer["job"]
     say(f"Run {answer['id']}: {job['name']} ({job['namespace']})")
-    state = answer["state"]
-    if answer["override"] is not None:
-        override = answer["override"]
-        state += f", set by {override['who'] or 'somebody'} at {override['at']}"
-    took = answer["duration_seconds"]
-    rows = [
-        ("state", state),
-        ("Airflow run", answer["airflow_run_id"]),
-        ("runId", answer["run_uuid"]),
-        ("scheduled", answer["scheduled_at"]),
-        ("queued", answer["queued_at"]),
-        ("started", answer["started_at"]),
-        ("ended", answer["ended_at"]),
-        ("took", None if took is None else f"{took:.2f}s"),
-        ("host", answer["hostname"]),
-        ("synthesised", ", ".join(answer["synthesised"]) or None),
-        ("error", answer["error"]),
-    ]
-    for name, value in rows:
+    for name, value in (*_times(answer, names), *manifest_lines(answer, is_long=names.is_long)):
         if value is not None:
             say(f"  {name:<12} {value}")
     for title, lines in (
-        ("read", _input_lines(answer["inputs"])),
-        ("wrote", [_version_line(version) for version in answer["outputs"]]),
-        ("checked", [_check_line(check) for check in answer["checks"]]),
+        ("read", _input_lines(answer["inputs"], names)),
+        ("wrote", [_version_line(version, names) for version in answer["outputs"]]),
+        ("checked", [_check_line(check, names) for check in answer["checks"]]),
         (
             "tries",
             [
@@ -151,34 +152,66 @@ def _say_run(answer: dict[str, Any], *, with_facets: bool) -> None:
         say_json(answer["facets"])
 
 
-def _input_lines(inputs: list[dict[str, Any]]) -> list[str]:
+def _times(answer: dict[str, Any], names: Names) -> list[tuple[str, str | None]]:
+    """Return which run it is, when it ran and how it ended."""
+
+    def time(name: str) -> str | None:
+        at: str | None = answer[name]
+        return at if names.is_long else short_time(at)
+
+    state = answer["state"]
+    if answer["override"] is not None:
+        override = answer["override"]
+        at = override["at"] if names.is_long else short_time(override["at"])
+        state += f", set by {override['who'] or 'somebody'} at {at}"
+    took = answer["duration_seconds"]
+    if took is not None:
+        took = f"{took:f}s" if names.is_long else duration_text(took)
+    run_id = answer["airflow_run_id"]
+    return [
+        ("state", state),
+        ("Airflow run", run_id and _airflow_run(run_id, is_long=names.is_long)),
+        ("runId", answer["run_uuid"]),
+        ("scheduled", time("scheduled_at")),
+        ("queued", time("queued_at")),
+        ("started", time("started_at")),
+        ("ended", time("ended_at")),
+        ("took", took),
+        ("host", None if answer["manifest"] else answer["hostname"]),
+        ("synthesised", ", ".join(answer["synthesised"]) or None),
+        ("error", answer["error"]),
+    ]
+
+
+def _input_lines(inputs: list[dict[str, Any]], names: Names) -> list[str]:
     lines = []
     for one in inputs:
         # A table is looked at after it was read, which does not say that it changed.
         unverified = "" if one["verified"] else ", unverified"
-        lines += [f"{_version_line(v)}  ({one['rule']}{unverified})" for v in one["versions"]]
+        lines += [
+            f"{_version_line(v, names)}  ({one['rule']}{unverified})" for v in one["versions"]
+        ]
     return lines
 
 
-def _check_line(check: dict[str, Any]) -> str:
-    dataset = check["dataset"]
+def _check_line(check: dict[str, Any], names: Names) -> str:
+    dataset = names.dataset(DatasetRef(**check["dataset"]))
     what = check.get("name") or check["assertion"]
     column = f" of {check['column']}" if check.get("column") else ""
     params = check.get("params") or {}
     if check["success"]:
-        return f"{dataset['namespace']}/{dataset['name']}  {what}{column}: passed"
+        return f"{dataset}  {what}{column}: passed"
     severity = f"({check.get('severity', 'error')})"
     if params.get("error"):  # that says nothing of the data
         outcome, found = f"could not be made {severity}", f": {params['error']}"
     else:
         rows = params.get("failedRows")
         outcome, found = f"failed {severity}", f", {rows} rows" if rows else ""
-    return f"{dataset['namespace']}/{dataset['name']}  {what}{column}: {outcome}{found}"
+    return f"{dataset}  {what}{column}: {outcome}{found}"
 
 
-def _version_line(version: dict[str, Any]) -> str:
-    dataset = version["dataset"]
+def _version_line(version: dict[str, Any], names: Names) -> str:
+    dataset = names.dataset(DatasetRef(**version["dataset"]))
     partition = f" [{version['partition']}]" if version["partition"] is not None else ""
-    content = version["content_id"] or "no content id"
-    name = f"v{version['id']} {dataset['namespace']}/{dataset['name']}{partition}"
-    return f"{name}  {content}  {version['status'].lower()}"
+    content = names.content(version["content_id"])
+    return f"v{version['id']} {dataset}{partition}  {content}  {version['status'].lower()}"

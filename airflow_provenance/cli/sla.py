@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provenance import settings, wiring
 from airflow_provenance.cli import alerts, sla_openslo, sla_report, sla_status, sla_why
-from airflow_provenance.cli.output import add_common, say, say_json, say_table, tell
+from airflow_provenance.cli.output import (
+    add_common,
+    add_long,
+    names_of,
+    say,
+    say_json,
+    say_table,
+    tell,
+)
 from airflow_provenance.domain.clock import SystemClock, format_time, parse_time
 from airflow_provenance.errors import EventError, PolicyError, SettingsError
 from airflow_provenance.sla.backtest import backtest
@@ -47,6 +55,7 @@ def register(commands: Any) -> None:
     why.add_argument("promise", metavar="POLICY", help="its id")
     why.add_argument("period", metavar="PERIOD", nargs="?", help="else the newest broken one")
     why.add_argument("--at", metavar="T", help="ISO 8601 with a zone; else now")
+    add_long(why)
     why.set_defaults(policy=None, expected=None)
     back = actions.add_parser("backtest", help="how promises changed state, as known at the time")
     back.add_argument("--since", metavar="T", required=True, help="ISO 8601 with a zone")
@@ -228,7 +237,7 @@ def _why(options: argparse.Namespace) -> int:
     try:
         declared = [one.policy for one in _good(options, store)]
         asked = sla_why.Asked(options.promise, options.period, at_us)
-        told = sla_why.found(store, declared, asked)
+        told = sla_why.found(store, declared, asked, names_of(store, options))
     finally:
         store.close()
     if options.json:

@@ -19,6 +19,7 @@ from airflow_provenance.sla.why import blast_radius, why_json, why_late, why_wor
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from airflow_provenance.lineage.short import Names
     from airflow_provenance.sla.policy import Policy
     from airflow_provenance.store.base import Store
 
@@ -40,8 +41,14 @@ class Told(NamedTuple):
     lines: list[str]
 
 
-def found(store: Store, declared: Sequence[Policy], asked: Asked) -> Told:
+def found(store: Store, declared: Sequence[Policy], asked: Asked, names: Names) -> Told:
     """Return what broke a promise.
+
+    Args:
+        store: what was recorded.
+        declared: the promises in force.
+        asked: which of them.
+        names: how datasets are named in lines.
 
     Raises:
         PolicyError: there is no such promise or period, or it was not broken.
@@ -70,7 +77,8 @@ def found(store: Store, declared: Sequence[Policy], asked: Asked) -> Told:
         wanted = getattr(policy.objective, "assertions", ())
         answer.findings.sort(key=lambda found: found.outcome.name not in wanted)
         return Told(
-            {**evaluation_json(one), "why": data_json(answer)}, [_verdict(one), *why_lines(answer)]
+            {**evaluation_json(one), "why": data_json(answer)},
+            [_verdict(one), *why_lines(answer, names)],
         )
     error = last_error(store, one.runs)
     told = [text for text in (one.reason, one.cause, error) if text]

@@ -8,31 +8,32 @@ from typing import TYPE_CHECKING, Any
 from airflow_provenance import wiring
 from airflow_provenance.cli.output import (
     add_common,
+    add_long,
     count,
-    duration_text,
+    names_of,
     run_name,
     say,
     say_json,
-    shortened,
     tell,
-    version_name,
 )
-from airflow_provenance.domain.clock import format_time
 from airflow_provenance.domain.linking import LinkRule
 from airflow_provenance.lineage.answers import trace_json
 from airflow_provenance.lineage.fold import fold
-from airflow_provenance.lineage.picture import draw
+from airflow_provenance.lineage.outcomes import failed_checks
+from airflow_provenance.lineage.picture import draw, notes_of
+from airflow_provenance.lineage.short import short_paths
 from airflow_provenance.lineage.trace import Trace, trace
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
+    from airflow_provenance.lineage.short import Names
     from airflow_provenance.store.base import Edge
 
 _HELP = """SUBJECT is dataset:NAMESPACE/NAME, dataset:NAMESPACE/NAME@VERSION or run:ID, with a
-content id, a runId or v<number> as VERSION. Without VERSION, upstream starts at the newest
-version and downstream at all of them."""
+content id, a runId or v<number> as VERSION, or a name as answers print it (2013-01/flights.csv,
+v32). Without VERSION, upstream starts at the newest version and downstream at all of them."""
 
 
 def register(commands: Any) -> None:
@@ -48,6 +49,7 @@ def register(commands: Any) -> None:
     parser.add_argument(
         "--svg", type=Path, metavar="FILE", help="draw it into this file, beside the answer"
     )
+    add_long(parser)
     add_common(parser)
     parser.set_defaults(function=_run)
 
@@ -56,22 +58,23 @@ def _run(options: argparse.Namespace) -> int:
     store = wiring.open_store(options.store)
     try:
         answer = trace(store, options.subject, options.direction, options.depth)
-        folded = None if options.svg is None else fold(store, answer)
+        names = names_of(store, options)
+        if options.svg is not None:
+            title = f"{options.direction.capitalize()} of {short_paths(options.subject)}"
+            notes = notes_of(failed_checks(store, answer.versions))
+            options.svg.write_text(draw(fold(store, answer), title, notes=notes), encoding="utf-8")
+            tell(f"Drawn into {options.svg}")
     finally:
         store.close()
-    if folded is not None:
-        title = f"{options.direction.capitalize()} of {shortened(options.subject)}"
-        options.svg.write_text(draw(folded, title), encoding="utf-8")
-        tell(f"Drawn into {options.svg}")
     if options.json:
         say_json(trace_json(answer))
     else:
-        for line in trace_lines(answer):
+        for line in trace_lines(answer, names):
             say(line)
     return 0
 
 
-def trace_lines(answer: Trace) -> Iterator[str]:
+def trace_lines(answer: Trace, names: Names) -> Iterator[str]:
     """Return a trace as the lines of a tree; what was shown before is not unfolded again."""
     beside = answer.edges_beside()
     shown: set[int] = set()
@@ -82,7 +85,7 @@ def trace_lines(answer: Trace) -> Iterator[str]:
         node, reached, depth = stack.pop()
         again = node in shown and node in beside
         suffix = "  (unfolded above)" if again else ""
-        yield f"{'  ' * depth}{_node_text(answer, node)}{reached}{suffix}"
+        yield f"{'  ' * depth}{_node_text(answer, node, names)}{reached}{suffix}"
         if again:
             continue
         shown.add(node)
@@ -101,12 +104,12 @@ def _last_first(end: tuple[int, LinkRule]) -> tuple[bool, int]:
     return rule != LinkRule.APPENDED, -node
 
 
-def _node_text(answer: Trace, node: int) -> str:
+def _node_text(answer: Trace, node: int, names: Names) -> str:
     run = answer.runs.get(node)
     if run is not None:
-        when = format_time(run.started_us) or "not started"
-        took = duration_text(run)
+        when = names.time(run.started_us) or "not started"
+        took = names.took(run)
         return f"run {run.id} {run_name(run)}  {run.state.name}  {when}{took and '  ' + took}"
     version = answer.versions[node]
     verified = "" if version.verified in (None, True) else ", unverified"
-    return f"v{version.id} {version_name(version)}  {version.status.name.lower()}{verified}"
+    return f"v{version.id} {names.version(version)}  {version.status.name.lower()}{verified}"

@@ -9,6 +9,7 @@ from airflow_provenance.domain.clock import format_time
 from airflow_provenance.domain.identity import DagRunKey, TaskRunKey, format_event_id, key_list
 from airflow_provenance.domain.run import succession, synthesised
 from airflow_provenance.domain.synthesised import queued_us, scheduled_us
+from airflow_provenance.lineage.manifests import dag_version_number, dependencies_of, manifest_of
 
 if TYPE_CHECKING:
     from airflow_provenance.domain.run import RunDoc
@@ -110,6 +111,7 @@ def why_json(answer: Why) -> dict[str, Any]:
             for ref, versions in sorted(answer.changed.items())
         ],
         "sources": answer.sources,
+        "read_nothing": answer.read_nothing,
         "rows": {str(one): rows for one, rows in sorted(answer.rows.items())},
         "graph": trace_json(answer.graph),
     }
@@ -127,6 +129,7 @@ def _finding_json(finding: Finding) -> dict[str, Any]:
         "job": {"namespace": finding.job[0], "name": finding.job[1]},
         "failed_rows": finding.failed_rows,
         "rows": finding.rows,
+        "is_own": finding.is_own,
         "failures": [
             {
                 "run": one.outcome.run_id,
@@ -163,6 +166,8 @@ def describe_run(
     facets = {name: json.loads(facet[2]) for name, facet in doc.run_facets.items()}
     job_facets = {name: json.loads(facet[2]) for name, facet in doc.job_facets.items()}
     error = facets.get("errorMessage") or {}
+    manifest = manifest_of(doc)
+    installed = None if manifest is None else dependencies_of(store, manifest)
     answer = {
         **run_json(run),
         **record_json(doc),
@@ -186,6 +191,9 @@ def describe_run(
         "tries": _tries(store, run),
         "children": [run_json(child) for child in store.children(run.id)],
         "error": error.get("message"),
+        "manifest": manifest and {k: v for k, v in manifest.items() if not k.startswith("_")},
+        "dag_version_number": dag_version_number(store, run),
+        "libraries": None if installed is None else len(installed),
         "facet_names": {"run": sorted(facets), "job": sorted(job_facets)},
     }
     if with_facets:

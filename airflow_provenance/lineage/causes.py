@@ -1,13 +1,13 @@
 """Where to look for the cause of a failed check: datasets, ranked by the evidence against each.
 
 Nothing here knows what any data means. Each rule is one observation about a dataset that the run
-which checked, or the run which wrote what was checked, had read:
+which wrote what was checked had read, or the run which checked it:
 
 =============  ====  ===============================================================================
 ``compared``    100  the check names it as what values are compared with; or so does a failed check
-                     of the same column of what the data was made from
+                     of the same data behind it
 ``changed``      60  its content is another than when the same check passed last
-``failed``       50  a check of it failed, too, of the same column or of all of it
+``failed``       50  a check of it failed, too, of the same data
 ``lineage``      40  the column that was checked comes from it, as column lineage says
 ``named``        30  the check's name has a word of its name
 ``column``       20  it has a column of that name
@@ -16,6 +16,12 @@ which checked, or the run which wrote what was checked, had read:
 ``read``          1  it was read for what was checked
 =============  ====  ===============================================================================
 
+The same data, that is the same column, or the whole of what is checked; of a check that has no
+column it is also a column that the checked one was made from, as column lineage says.
+
+What only the run which checked had read is no candidate by that alone: nothing in the data came
+from it. One of the first three rules or the check's name must tie it to the check.
+
 The weights only rank: what is compared with goes before all the rest, a coincidence of names never
 before something that was seen. Every candidate is told with its rules, so that a reader can judge.
 """
@@ -23,7 +29,6 @@ before something that was seen. Every candidate is told with its rules, so that 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -48,6 +53,8 @@ WEIGHTS: Final = {
     "source": 5,
     "read": 1,
 }
+# These tie to a check what nothing in the data came from.
+_TIES: Final = {"compared", "changed", "failed", "named"}
 _WORD = re.compile(r"[^\W\d_]+")
 # Shorter ones are endings of files and little words of check names.
 _SHORTEST_WORD = 4
@@ -84,30 +91,66 @@ class Candidate(msgspec.Struct):
         return sum(WEIGHTS[one.rule] for one in self.evidence)
 
 
+class Earlier(msgspec.Struct):
+    """A check that failed of what the data was made from, and what was read by who made it."""
+
+    outcome: CheckOutcome
+    reads: dict[int, VersionView]
+
+
 class Failure(msgspec.Struct):
     """One failed check with what was read for it: what the rules look at.
 
     Attributes:
         version: what was checked.
-        reads: what the runs that wrote and checked it had read, by version id.
-        earlier: checks that failed of what it was made from, with what was read for each.
+        reads: what the run that wrote it had read, by version id; of a source, itself.
+        beside: what else the run that checked it had read.
+        earlier: checks that failed of what it was made from.
+        columns: what its columns were made from, as column lineage says.
         before: contents of those datasets when the same check passed last; None: it never did.
     """
 
     outcome: CheckOutcome
     version: int
     reads: dict[int, VersionView]
-    earlier: list[tuple[CheckOutcome, dict[int, VersionView]]] = []
+    beside: dict[int, VersionView] = {}
+    earlier: list[Earlier] = []
+    columns: set[tuple[DatasetRef, str]] = set()
     before: dict[DatasetRef, set[str | None]] | None = None
 
     @property
-    def speaking(self) -> list[tuple[CheckOutcome, dict[int, VersionView]]]:
-        """Those of them that are about the same: the same column, or the whole of what they are of.
+    def all_reads(self) -> dict[int, VersionView]:
+        """What was read to write or to check it."""
+        return {**self.beside, **self.reads}
 
-        A check of all columns is spoken for by any.
-        """
-        column = self.outcome.column
-        return [one for one in self.earlier if column is None or one[0].column in (None, column)]
+    @property
+    def speaking(self) -> list[Earlier]:
+        """Those of the earlier ones that are about the same data."""
+        return [one for one in self.earlier if self._is_same(one.outcome)]
+
+    def _is_same(self, earlier: CheckOutcome) -> bool:
+        if earlier.column is None:
+            return True
+        if self.outcome.column is None:
+            return (earlier.dataset, earlier.column) in self.columns
+        return earlier.column == self.outcome.column
+
+
+class Seen(msgspec.Struct):
+    """A dataset that may be the cause, as the rules look at it.
+
+    Attributes:
+        versions: those that were read to write what was checked, to check it, or to check what it
+            was made from.
+        is_behind: whether what was checked was written by who had read it.
+        is_read: whether it was read to write or to check it.
+    """
+
+    ref: DatasetRef
+    versions: dict[int, VersionView] = {}
+    is_behind: bool = False
+    is_read: bool = False
+    failures: int = 0
 
 
 def find_candidates(
@@ -116,40 +159,48 @@ def find_candidates(
 ) -> list[Candidate]:
     """Return the candidates of failures of one check, the likeliest first.
 
+    Of two for which as much speaks, what was read to write the data goes first.
+
     Args:
         failures: of the same check by runs of the same job.
         docs: of the runs that checked or wrote, by run id.
     """
-    reads: dict[DatasetRef, dict[int, VersionView]] = defaultdict(dict)
-    seen_in: dict[DatasetRef, int] = defaultdict(int)
-    for failure in failures:
-        looked_at = dict(failure.reads)
-        compared = [ref for ref, _ in failure.outcome.compared_with]
-        for check, beside in failure.speaking:
-            others = {ref for ref, _ in check.compared_with}
-            compared.extend(others)
-            looked_at |= {key: one for key, one in beside.items() if one.dataset in others}
-        for ref in {one.dataset for one in looked_at.values()}:
-            seen_in[ref] += 1
-        for number, version in looked_at.items():
-            reads[version.dataset][number] = version
-        for ref in compared:
-            reads.setdefault(ref, {})
     ios = list(_ios(docs.values()))
-    found = [
-        Candidate(
-            ref,
-            sorted(versions),
-            [
-                Evidence(rule, text)
-                for rule in WEIGHTS
-                if (text := _say(rule, ref, versions, failures, ios)) is not None
-            ],
-            max(seen_in[ref], 1),
-        )
-        for ref, versions in reads.items()
-    ]
-    return sorted(found, key=lambda one: (-one.score, -one.failures, one.dataset))
+    found: list[tuple[bool, Candidate]] = []
+    for seen in _seen(failures):
+        evidence = [
+            Evidence(rule, text)
+            for rule in WEIGHTS
+            if (text := _say(rule, seen, failures, ios)) is not None
+        ]
+        if seen.is_behind or any(one.rule in _TIES for one in evidence):
+            versions = sorted(seen.versions)
+            candidate = Candidate(seen.ref, versions, evidence, max(seen.failures, 1))
+            found.append((seen.is_behind, candidate))
+    found.sort(key=lambda one: (-one[1].score, not one[0], -one[1].failures, one[1].dataset))
+    return [candidate for _, candidate in found]
+
+
+def _seen(failures: list[Failure]) -> list[Seen]:
+    """Return the datasets that were read for what was checked, or that checks compare with."""
+    seen: dict[DatasetRef, Seen] = {}
+    for failure in failures:
+        looked_at = failure.all_reads
+        compared = [ref for ref, _ in failure.outcome.compared_with]
+        for earlier in failure.speaking:
+            others = {ref for ref, _ in earlier.outcome.compared_with}
+            compared.extend(others)
+            looked_at |= {key: one for key, one in earlier.reads.items() if one.dataset in others}
+        for number, version in looked_at.items():
+            one = seen.setdefault(version.dataset, Seen(version.dataset))
+            one.versions[number] = version
+            one.is_behind |= number in failure.reads
+            one.is_read |= number in failure.all_reads
+        for ref in {one.dataset for one in looked_at.values()}:
+            seen[ref].failures += 1
+        for ref in compared:
+            seen.setdefault(ref, Seen(ref))
+    return [*seen.values()]
 
 
 def _ios(docs: Iterable[RunDoc]) -> Iterable[Io]:
@@ -157,14 +208,9 @@ def _ios(docs: Iterable[RunDoc]) -> Iterable[Io]:
         yield from (*doc.inputs.values(), *doc.outputs.values())
 
 
-def _say(
-    rule: str,
-    ref: DatasetRef,
-    versions: Mapping[int, VersionView],
-    failures: list[Failure],
-    ios: list[Io],
-) -> str | None:
+def _say(rule: str, seen: Seen, failures: list[Failure], ios: list[Io]) -> str | None:
     """Return what a rule has to say of a dataset, None if nothing."""
+    ref, versions = seen.ref, seen.versions
     if rule == "compared":
         return _compared(ref, failures) or _compared_earlier(ref, failures)
     if rule == "changed":
@@ -172,7 +218,7 @@ def _say(
     if rule == "failed":
         return _failed(ref, failures)
     if rule in ("lineage", "column"):
-        return _columns(rule, ref, failures[0].outcome, ios)
+        return _columns(rule, ref, failures[0].outcome, ios) if seen.is_behind else None
     if rule == "named":
         word = _shared_word(failures[0].outcome.name, ref)
         return None if word is None else f"the check's name speaks of '{word}'"
@@ -182,7 +228,9 @@ def _say(
     if rule == "source":
         is_source = versions and all(one.run_id is None for one in versions.values())
         return "a source: no run here wrote it" if is_source else None
-    return "read for what was checked" if versions else None
+    if seen.is_behind:
+        return "read for what was checked"
+    return "read by the run that checked" if seen.is_read else None
 
 
 def _compared(ref: DatasetRef, failures: list[Failure]) -> str | None:
@@ -197,7 +245,7 @@ def _compared(ref: DatasetRef, failures: list[Failure]) -> str | None:
 
 def _compared_earlier(ref: DatasetRef, failures: list[Failure]) -> str | None:
     for failure in reversed(failures):
-        for check, _ in failure.speaking:
+        for check in (one.outcome for one in failure.speaking):
             for other, column in check.compared_with:
                 if other == ref:
                     whose = check.dataset.name.rstrip("/").rpartition("/")[2]
@@ -210,7 +258,7 @@ def _failed(ref: DatasetRef, failures: list[Failure]) -> str | None:
     own = (
         check
         for failure in failures
-        for check in (failure.outcome, *(one for one, _ in failure.speaking))
+        for check in (failure.outcome, *(one.outcome for one in failure.speaking))
     )
     title = next((check.title for check in own if check.dataset == ref), None)
     return None if title is None else f"its own check failed: {title}"
@@ -218,7 +266,7 @@ def _failed(ref: DatasetRef, failures: list[Failure]) -> str | None:
 
 def _changed(ref: DatasetRef, failures: list[Failure]) -> str | None:
     for one in failures:
-        now = {read.content_id for read in one.reads.values() if read.dataset == ref}
+        now = {read.content_id for read in one.all_reads.values() if read.dataset == ref}
         before = (one.before or {}).get(ref)
         if now and before and None not in now | before and now != before:
             return "its content has changed since the check last passed"
@@ -240,7 +288,7 @@ def _columns(rule: str, ref: DatasetRef, outcome: CheckOutcome, ios: list[Io]) -
 
 def _all_read(ref: DatasetRef, failures: list[Failure]) -> bool:
     return len(failures) > 1 and all(
-        any(read.dataset == ref for read in one.reads.values()) for one in failures
+        any(read.dataset == ref for read in one.all_reads.values()) for one in failures
     )
 
 

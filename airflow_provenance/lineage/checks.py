@@ -86,12 +86,17 @@ def columns_of(io: Io) -> set[str]:
 
 def columns_behind(io: Io, column: str | None) -> set[DatasetRef]:
     """Return the datasets that a column of an output came from, or all that columns came from."""
+    return {ref for ref, _ in columns_made_from(io, column)}
+
+
+def columns_made_from(io: Io, column: str | None = None) -> set[tuple[DatasetRef, str]]:
+    """Return the columns that a column of an output came from, or that all its columns did."""
     fields = facet_of(io.facets, "columnLineage").get("fields")
     if not isinstance(fields, dict):
         return set()
     wanted = fields.values() if column is None else [fields.get(column)]
     return {
-        DatasetRef(str(one.get("namespace")), str(one.get("name")))
+        (DatasetRef(str(one.get("namespace")), str(one.get("name"))), str(one.get("field")))
         for field in wanted
         if isinstance(field, dict)
         for one in field.get("inputFields") or ()

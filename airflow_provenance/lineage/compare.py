@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from airflow_provenance.domain.identity import DagRunKey, DatasetRef
-from airflow_provenance.formats import facets
+from airflow_provenance.lineage.manifests import dependencies_of, manifest_of
 from airflow_provenance.store.base import RunView
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Comparison(msgspec.Struct):
 def compare(store: ProvenanceReader, left: RunView, right: RunView) -> Comparison:
     """Compare two runs."""
     runs = (left, right)
-    one, other = (_manifest(store, run) for run in runs)
+    one, other = (manifest_of(store.run_doc(run.id)) for run in runs)
     remarks = [
         _without_manifest(run)
         for run, manifest in zip(runs, (one, other), strict=True)
@@ -98,14 +98,6 @@ def compare(store: ProvenanceReader, left: RunView, right: RunView) -> Compariso
         _data(_written(store, left), _written(store, right)),
         remarks,
     )
-
-
-def _manifest(store: ProvenanceReader, run: RunView) -> dict[str, Any] | None:
-    facet = store.run_doc(run.id).run_facets.get(facets.MANIFEST)
-    if facet is None:
-        return None
-    manifest = msgspec.json.decode(facet[2])
-    return manifest if isinstance(manifest, dict) else None
 
 
 def _without_manifest(run: RunView) -> str:
@@ -165,8 +157,7 @@ def _differences(left: Any, right: Any, path: str) -> Iterator[Difference]:
 
 def _dependencies(store: ProvenanceReader, manifest: dict[str, Any]) -> dict[str, str] | None:
     """Return what was installed, by name; None where the list was never received."""
-    told = (manifest.get("environment") or {}).get("dependenciesHash")
-    listed = store.dependencies(told) if isinstance(told, str) else None
+    listed = dependencies_of(store, manifest)
     return None if listed is None else dict(one.partition("==")[::2] for one in listed)
 
 

@@ -169,6 +169,7 @@ VERSION_KEYS = {
 LISTED_KEYS = RUN_KEYS | {"scheduled_at", "queued_at", "synthesised"}
 TOLD_KEYS = LISTED_KEYS | {
     *("inputs", "outputs", "checks", "tries", "children", "error", "facet_names"),
+    *("manifest", "dag_version_number", "libraries"),
 }
 COMPARE_KEYS = {
     *("differs", "left", "right", "manifest_hashes", "manifest", "dependencies"),
@@ -296,9 +297,9 @@ def test_a_run_tells_what_was_checked_and_what_came_out(cli: Cli) -> None:
     lines = cli("run", uuid(1)).out.splitlines()
 
     assert lines[lines.index("  checked") + 1 :][:3] == [
-        "    file//data/orders.csv  row_count: passed",
-        "    file//data/orders.csv  dest_has_airport of dest: failed (warn), 7 rows",
-        "    file//data/orders.csv  unique: could not be made (error): needs DuckDB",
+        "    data/orders.csv  row_count: passed",
+        "    data/orders.csv  dest_has_airport of dest: failed (warn), 7 rows",
+        "    data/orders.csv  unique: could not be made (error): needs DuckDB",
     ]
     why = cli("why", f"run:{uuid(1)}").out
     assert "unique could not be made (error): needs DuckDB" in why
@@ -325,8 +326,10 @@ def test_a_comparison_tells_the_data_that_differed(told: Cli) -> None:
             "daily": (None, [HASHES["c"]]),
         },
     }
-    said = told("compare", uuid(1), uuid(2)).out
-    assert f"file/daily: (not at all) -> {HASHES['c']}" in said
+    both = ("compare", uuid(1), uuid(2))
+    said = told(*both).out
+    assert f"daily: (not at all) -> {HASHES['c'][:19]}\n" in said
+    assert f"file/daily: (not at all) -> {HASHES['c']}\n" in told(*both, "--long").out
     assert "has no manifest" in said
 
 
@@ -589,7 +592,34 @@ v8 file//data/summary.csv  {HASHES["e"]}  good
 
 
 def test_a_trace_is_a_tree_that_unfolds_each_node_once(told: Cli) -> None:
-    assert told("trace", "upstream", "dataset:file//data/summary.csv").out == TREE
+    assert told("trace", "upstream", "dataset:file//data/summary.csv", "--long").out == TREE
+
+
+def test_what_is_printed_short_is_a_subject_as_it_is_printed(told: Cli) -> None:
+    lines = told("trace", "upstream", "/data/summary.csv").out.splitlines()
+
+    assert max(map(len, lines)) < 100
+    for line in lines:
+        number, name, *rest = line.split()
+        if number.startswith("v"):
+            content = next((one for one in rest if one.startswith("sha256:")), number)
+            assert content == number or len(content) == len("sha256:") + 12
+            for subject in (number, f"{name}@{content}", f"dataset:{name}@{number}"):
+                assert int(number[1:]) in roots(told, subject), subject
+            assert roots(told, name)
+
+
+def test_a_short_name_is_long_enough_to_mean_one_dataset(cli: Cli) -> None:
+    names = ("/a/2013-01/flights.csv", "/b/2013-01/flights.csv", "/a/2013-02/flights.csv")
+    cli.ingest(event(1, "write", [], [dataset(one, hashed="f") for one in names]))
+
+    shown = [line.split()[1] for line in cli("trace", "downstream", "run:1").out.splitlines()[1:]]
+
+    of_two = ["a/2013-01/flights.csv", "b/2013-01/flights.csv"]
+    assert sorted(shown) == ["2013-02/flights.csv", *of_two]
+    assert all(len(roots(cli, one)) == 1 for one in shown)
+    line = cli.error("why", "2013-01/flights.csv")
+    assert line.startswith("2 datasets are named '2013-01/flights.csv': write one of dataset:file/")
 
 
 def test_the_depth_of_a_trace_is_counted_in_runs_and_versions(told: Cli) -> None:
@@ -616,7 +646,7 @@ def test_a_chain_may_be_deeper_than_pythons_stack(cli: Cli) -> None:
     tree = cli("trace", "upstream", f"dataset:d{steps}").out.splitlines()
 
     assert len(tree) == 2 * steps + 1
-    assert tree[-1].split()[1] == "file/d0"
+    assert tree[-1].split()[1] == "d0"
     assert len(tree[-1]) - len(tree[-1].lstrip()) == 4 * steps
 
 
@@ -630,7 +660,9 @@ def test_a_dataset_of_any_name_is_found(cli: Cli, name: str) -> None:
     (version,) = roots(cli, f"dataset:file/{name}")
     assert roots(cli, f"dataset:{name}") == [version]
     assert roots(cli, f"dataset:{name}@{HASHES['f']}") == [version]
-    assert f"file/{name}" in cli("trace", "downstream", "run:1").out
+    assert f"file/{name}" in cli("trace", "downstream", "run:1", "--long").out
+    (line,) = cli("trace", "downstream", "run:1").out.splitlines()[1:]
+    assert roots(cli, line.strip().removeprefix(f"v{version} ").partition("  ")[0]) == [version]
     assert [run["job"]["name"] for run in cli("runs", "--json", f"--job={name}").json] == [name]
 
 
@@ -648,15 +680,17 @@ def test_no_name_breaks_a_line_or_reaches_the_terminal_as_a_code(cli: Cli) -> No
 # ---- Errors --------------------------------------------------------------------------------------
 
 ERRORS = {
-    "run nobody": "no run is named 'nobody': 'airflow-provenance runs' lists them",
+    "run nobody": "no run is named 'nobody': 'airflow-provenance runs' lists runs",
     "run 99999999999999999999999": "no run is named",
     "run manual__1": "2 runs are named 'manual__1': name one by number: 1, 2",
     "events --run nobody": "no run is named 'nobody'",
     "compare nobody nobody": "no run is named 'nobody'",
     "trace upstream run:nobody": "no run is named 'nobody'",
     "trace upstream dataset:nobody": "no dataset is named 'nobody'",
-    "trace upstream dataset:weekly@nobody": "no version of file/weekly match 'nobody'",
-    "trace upstream weekly": "'weekly' is no subject: write dataset:NAMESPACE/NAME",
+    "trace upstream dataset:weekly@nobody": "no version of file/weekly matches 'nobody'",
+    "trace upstream monthly": "'monthly' is no subject, nor the name of a dataset: write dataset:",
+    "trace upstream v999": "there is no dataset version v999: 'run ID' shows those of a run",
+    "compare weekly weekly": "no run is named 'weekly', but data is: 'airflow-provenance runs'",
     "trace upstream ./weekly.csv": "run:ID or /path/of/a/file",
     "trace upstream run:": "'run:' is no subject",
     "trace upstream dataset:": "'dataset:' is no subject",
@@ -694,14 +728,16 @@ def test_wrong_usage_is_one_line_and_another_exit_code(told: Cli, command: str) 
         *("", "no-such-command", "db", "quarantine", "trace sideways run:1"),
         *("runs --limit -1", "runs --limit 99999999999999999999", "runs --state GONE"),
         *("events --after -1", "trace upstream run:1 --depth -1", "quarantine show x"),
-        "demo --months 2014-01",
+        *("demo --months 2014-01", "compare 1", "why", "trace upstream"),
     ],
 )
-def test_what_the_parser_refuses_is_wrong_usage(cli: Cli, command: str) -> None:
+def test_what_the_parser_refuses_is_wrong_usage_in_one_line(cli: Cli, command: str) -> None:
     answer = cli(*command.split(), code=2)
 
     assert answer.out == ""
-    assert "error: " in answer.err.splitlines()[-1]
+    (line,) = answer.err.splitlines()
+    assert line.startswith("airflow-provenance")
+    assert line.endswith(" --help' says how it is used")
 
 
 def test_a_dataset_of_two_namespaces_is_named_by_either(cli: Cli) -> None:

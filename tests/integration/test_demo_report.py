@@ -195,6 +195,33 @@ def test_why_leads_from_a_result_to_the_file_through_the_runs_that_made_it(
     assert {*zip(first["path"], first["path"][1:], strict=False)} <= edges
 
 
+def test_hours_without_weather_lead_to_the_weather_and_to_nothing_that_other_checks_look_up(
+    served: Served,
+) -> None:
+    answer = served.demo.tell("why", f"{served.demo.home}/flights/{MONTHS[0]}/delays.csv")
+
+    (finding,) = (one for one in answer["findings"] if one["check"] == "every_hour")
+    names = [Path(one["dataset"]["name"]).name for one in finding["candidates"]]
+    assert names == ["weather.csv", "flights.csv"]
+    assert all(one["path"] for one in finding["candidates"])
+
+
+def test_answers_fit_a_screen_and_what_they_print_can_be_asked_for(served: Served) -> None:
+    (run, *_) = served.demo.tell("runs", "--job", "flights_month.enrich")
+    for command in (["run", run["id"]], ["why", f"run:{run['id']}"], ["runs"]):
+        done = served.demo.run("airflow_provenance.cli", *command)
+        assert done.returncode == 0, done.stderr
+        assert max(map(len, done.stdout.splitlines())) <= 120
+        assert str(served.demo.home) not in done.stdout
+        # A content id and a run's own UUID apart, nothing is longer than a person reads.
+        assert not re.search(r"[0-9a-f]{13,}", done.stdout.replace(run["run_uuid"], ""))
+    told = served.demo.run("airflow_provenance.cli", "run", run["id"]).stdout
+    for line in re.findall(r"^    (v\d+) (\S+)  (sha256\S+)", told, re.MULTILINE):
+        number, name, content = line
+        roots = served.demo.tell("trace", "upstream", f"{name}@{content}")["roots"]
+        assert int(number[1:]) in roots
+
+
 def test_the_picture_shows_what_failed_and_the_way_to_it(served: Served) -> None:
     svg = (served.demo.home / "lineage.svg").read_text()
     root = ET.fromstring(svg)  # noqa: S314 - our own
@@ -202,7 +229,13 @@ def test_the_picture_shows_what_failed_and_the_way_to_it(served: Served) -> None
     texts = "\n".join(one.text or "" for one in root.iter("{http://www.w3.org/2000/svg}title"))
     for name in ("airports.csv", "flights_enriched.csv", "delays.csv", "enrich"):
         assert name in texts
-    assert "rows fail a check" in svg
+    missing, (newest, _) = sum(one for one, _ in UNMATCHED.values()), UNMATCHED[MONTHS[-1]]
+    of_month = f"{MONTHS[-1]}/flights_enriched.csv"
+    assert (
+        f"Drawn: {newest} of the {missing:,} rows that fail dest_has_airport, in {of_month}" in svg
+    )
+    assert f"dest_has_airport: {newest} rows" in svg
+    assert "4 checks failed, up to " in svg  # of flights.csv, which another task checked
     assert 'class="s"' in svg
 
 

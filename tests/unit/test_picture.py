@@ -11,12 +11,15 @@ import pytest
 from airflow_provenance.domain.identity import DagRunKey, DatasetRef, TaskRunKey
 from airflow_provenance.domain.linking import LinkRule
 from airflow_provenance.domain.run import RunState, VersionStatus
+from airflow_provenance.lineage.boxes import Note
 from airflow_provenance.lineage.fold import fold
 from airflow_provenance.lineage.layers import lay_out
-from airflow_provenance.lineage.picture import draw
-from airflow_provenance.lineage.trace import Trace
+from airflow_provenance.lineage.outcomes import failed_checks
+from airflow_provenance.lineage.picture import draw, notes_of
+from airflow_provenance.lineage.trace import Trace, trace
 from airflow_provenance.store.base import Edge, RunView, VersionView
 from airflow_provenance.store.memory import MemoryStore
+from tests.unit.test_why import Shop, data, failed, passed
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -109,7 +112,7 @@ def test_names_cannot_break_the_document_nor_bring_anything_in() -> None:
     trace.versions[2] = version(2, name="/data/<a href='http://x'>\"&]]>\x1b[31m.csv")
     trace.edges.append(Edge(2, 1, LinkRule.WROTE))
 
-    svg = draw(trace, "<b>title</b>", notes={2: "<i>"})
+    svg = draw(trace, "<b>title</b>", notes={2: Note("<i>")})
 
     root = parsed(svg)
     assert {one.tag.removeprefix(SVG) for one in root.iter()} == {
@@ -126,7 +129,7 @@ def test_it_can_be_read_without_seeing_it() -> None:
 
     assert root.attrib["role"] == "img"
     assert root.attrib["aria-labelledby"] == "title desc"
-    assert "1 runs and 4 dataset versions" in (root.findtext(f"{SVG}desc") or "")
+    assert "1 run and 4 dataset versions." in (root.findtext(f"{SVG}desc") or "")
     assert all(group.find(f"{SVG}title") is not None for group in root.iter(f"{SVG}g"))
 
 
@@ -181,7 +184,7 @@ def test_a_mapped_task_is_one_box_that_names_all_it_stands_for() -> None:
     trace.edges.append(Edge(20, 9, LinkRule.WROTE))
 
     folded = fold(MemoryStore(), trace)
-    svg = draw(folded, "A graph", way=[13, 9, 20], notes={12: "two"})
+    svg = draw(folded, "A graph", way=[13, 9, 20], notes={12: Note("two")})
 
     assert len(boxes(svg)) == 4
     assert "fetch, 3 mapped" in svg
@@ -202,3 +205,82 @@ def test_it_goes_where_it_is_narrower(runs: int, width: int, is_down: bool) -> N
     svg = draw(graph(runs, width), "A graph", most=100)
 
     assert ("from top to bottom" in svg) == is_down
+
+
+def marked(svg: str) -> set[str]:
+    """Return the names of the boxes that are marked as failing."""
+    groups = (one for one in parsed(svg).iter(f"{SVG}g") if one.attrib.get("class") == "red")
+    texts = ("".join(one.find(f"{SVG}text").itertext()) for one in groups)  # type: ignore[union-attr]
+    return {text.removeprefix("! ") for text in texts}
+
+
+def test_every_version_with_a_failed_check_is_marked_whoever_made_the_check() -> None:
+    shop = Shop()
+    told = [failed("not_null", 7, "who"), failed("is_known", 9, "what")]
+    (first,), (second,) = (one["dataQualityAssertions"]["assertions"] for one in told)
+    both = {"dataQualityAssertions": {"assertions": [first, second]}}
+    shop.run("make", [data("a")], [data("between")])
+    shop.run("sum", [data("between")], [data("out", **failed("has_sums", 2, "sum"))])
+    shop.run("check", [data("between", **both), data("b", **passed("is_whole"))], [])
+    answer = trace(shop.store, "dataset:shop/out", "upstream")
+
+    notes = notes_of(failed_checks(shop.store, answer.versions))
+    svg = draw(fold(shop.store, answer), "A graph", notes=notes)
+
+    assert marked(svg) == {"between", "out"}
+    assert "2 checks failed, up to 9 rows each" in svg
+    assert "is_known of column what failed (error): 9 rows" in svg  # in its tip
+    assert "has_sums: 2 rows" in svg
+
+
+def test_a_check_that_could_not_be_made_is_not_told_as_rows_that_failed() -> None:
+    shop = Shop()
+    shop.run(
+        "make", [data("a")], [data("out", **failed("unique", 0, params={"error": "no DuckDB"}))]
+    )
+    answer = trace(shop.store, "dataset:shop/out", "upstream")
+
+    (note,) = notes_of(failed_checks(shop.store, answer.versions)).values()
+
+    assert note.text == "unique could not be made"
+    assert note.lines == ["unique could not be made (error): no DuckDB"]
+
+
+def test_no_text_is_wider_than_its_box_or_the_page() -> None:
+    trace = graph(2, 2)
+    long = "a_rather_long_name_of_a_file_that_says_a_lot.parquet"
+    trace.versions[trace.roots[0]] = version(trace.roots[0], name=f"/data/{long}", writer=4)
+    notes = {trace.roots[0]: Note("a_check_with_quite_a_long_name: 123,456,789 rows")}
+
+    svg = draw(
+        trace, "Why " + "so many words " * 12, said="Drawn: " + "all of it, " * 30, notes=notes
+    )
+
+    page = parsed(svg)
+    width = float(page.attrib["width"])
+    for group in page.iter(f"{SVG}g"):
+        rect = group.find(f"{SVG}rect")
+        if rect is not None:
+            for text in group.findall(f"{SVG}text"):
+                letter = 6.5 if text.attrib["class"] == "n" else 5.0
+                shown = "".join(text.itertext())
+                assert 12 + len(shown) * letter <= float(rect.attrib["width"]), shown
+    for text in page.findall(f"{SVG}text"):
+        letter = 9 if text.attrib["class"] == "t" else 5.0
+        shown = "".join(text.itertext())
+        assert float(text.attrib["x"]) + len(shown) * letter <= width, shown
+    assert svg.count('class="t"') > 1
+    ys = [float(one.attrib["y"]) for one in page.iter(f"{SVG}text")]
+    assert max(ys) < float(page.attrib["height"])
+
+
+def test_it_has_the_colours_of_a_light_and_of_a_dark_page() -> None:
+    light, _, dark = draw(graph(1), "A graph").partition("prefers-color-scheme:dark")
+
+    for colour in ("grey", "green", "red", "amber", "blue"):
+        told = [
+            re.findall(rf"\.{colour} rect{{fill:(#\w+);stroke:(#\w+)}}", one)
+            for one in (light, dark)
+        ]
+        assert all(len(one) == 1 for one in told)
+        assert told[0] != told[1]

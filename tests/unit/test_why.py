@@ -9,9 +9,11 @@ from uuid import NAMESPACE_URL, uuid5
 
 import pytest
 
+from airflow_provenance.cli.why import why_lines
 from airflow_provenance.lineage.answers import why_json
 from airflow_provenance.lineage.causes import WEIGHTS
 from airflow_provenance.lineage.overview import overview
+from airflow_provenance.lineage.short import Names
 from airflow_provenance.lineage.why import Finding, Why, why
 from airflow_provenance.store.memory import MemoryStore
 
@@ -320,3 +322,130 @@ def test_an_end_is_what_nothing_else_was_made_from_though_it_was_checked(shop: S
 
     assert [line.job[1] for line in seen.jobs] == ["make", "sum", "check"]
     assert [type_of(shop, node) for node in seen.ends] == ["out"]
+
+
+# ---- What speaks for a cause, and what does not --------------------------------------------------
+
+
+def month_of_flights(shop: Shop) -> None:
+    """Ingest flights, check them beside two lists, and write the weather for their hours."""
+    compared = {"comparedWith": [{"namespace": "shop", "name": "airports", "column": "faa"}]}
+    shop.run("ingest", [data("zip")], [data("flights", schema=columns("dest", "delay"))])
+    told = [
+        {"assertion": "foreign_key", "success": False, "column": "dest", "params": compared},
+        {"assertion": "not_null", "success": False, "column": "delay"},
+    ]
+    seen = [data("flights", **assertions(*told)), data("airports"), data("planes")]
+    shop.run("validate", seen, [])
+    hours = failed("every_hour", 3)
+    shop.run("weather", [data("flights"), data("weather.raw")], [data("weather", **hours)])
+
+
+def named(answer: Why, check: str) -> Finding:
+    (finding,) = (one for one in answer.findings if one.outcome.name == check)
+    return finding
+
+
+def test_a_check_without_a_column_takes_nothing_from_checks_of_columns_of_other_data(
+    shop: Shop,
+) -> None:
+    month_of_flights(shop)
+
+    finding = named(shop.why("weather"), "every_hour")
+
+    assert rules(finding) == {"weather.raw": ["source", "read"], "flights": ["read"]}
+    assert all(one.path for one in finding.candidates)
+
+
+def test_a_check_without_a_column_is_spoken_for_by_one_of_a_column_it_was_made_from(
+    shop: Shop,
+) -> None:
+    compared = {"comparedWith": [{"namespace": "shop", "name": "people", "column": "id"}]}
+    field = {"namespace": "shop", "name": "orders", "field": "who"}
+    lineage = {"fields": {"buyer": {"inputFields": [field]}}}
+    shop.run("load", [data("post")], [data("orders")])
+    check = failed("foreign_key", 7, "who", params=compared)
+    shop.run("check", [data("orders", **check), data("people")], [])
+    out = data("out", columnLineage=lineage, **failed("is_whole", 7))
+    shop.run("join", [data("orders"), data("more")], [out])
+
+    first, *_ = named(shop.why("out"), "is_whole").candidates
+
+    assert first.dataset.name == "people"
+    assert first.evidence[0].rule == "compared"
+    # Nobody made out of people: the way ends at who compared them.
+    assert [type_of(shop, node) for node in first.path] == ["people", "check"]
+
+
+def test_what_only_the_checking_task_read_is_no_candidate_unless_the_check_is_tied_to_it(
+    shop: Shop,
+) -> None:
+    month_of_flights(shop)
+    answer = shop.why("flights")
+
+    assert rules(named(answer, "not_null")) == {"zip": ["source", "read"]}
+    tied = named(answer, "foreign_key").candidates
+    assert [one.dataset.name for one in tied] == ["airports", "zip"]
+    assert tied[0].evidence[-1].text == "read by the run that checked"
+
+
+def test_of_two_for_which_as_much_speaks_what_the_writer_read_goes_first(shop: Shop) -> None:
+    shop.run("load", [data("z_orders")], [data("orders")])
+    check = failed("orders_are_whole", 2)
+    shop.run("check", [data("orders", **check), data("a_orders")], [])
+
+    first, second = only(shop.why("orders")).candidates
+
+    assert (first.score, second.score) == (36, 36)
+    assert (first.dataset.name, second.dataset.name) == ("z_orders", "a_orders")
+
+
+def test_what_failed_of_the_subject_itself_goes_before_what_failed_behind_it(shop: Shop) -> None:
+    shop.run("make", [data("a")], [data("between", **failed("is_whole", 900))])
+    shop.run("sum", [data("between")], [data("out", **failed("has_sums", 2))])
+
+    def told(*subjects: str) -> list[tuple[str, bool]]:
+        findings = shop.why(*subjects).findings
+        return [(one.outcome.name, one.is_own) for one in findings]
+
+    assert told("out") == [("has_sums", True), ("is_whole", False)]
+    assert told("between") == [("is_whole", True)]
+    assert told("out", "between") == [("is_whole", True), ("has_sums", True)]
+
+
+def test_a_run_that_only_checks_has_found_what_failed_itself(shop: Shop) -> None:
+    shop.run("make", [data("a")], [data("out", **failed("is_whole", 900))])
+    shop.run("check", [data("out", **failed("not_null", 1, "who"))], [])
+    (check,) = (run for run, _ in shop.store.scan_runs() if run.job[1] == "check")
+
+    findings = why(shop.store, [f"run:{check.id}"]).findings
+
+    assert [(one.outcome.name, one.is_own) for one in findings] == [
+        ("not_null", True),
+        ("is_whole", False),
+    ]
+
+
+def lines_of(shop: Shop, subject: str) -> str:
+    return "\n".join(why_lines(shop.why(subject), Names(shop.store.dataset_names())))
+
+
+def test_a_writer_of_which_nobody_said_what_it_read_is_told(shop: Shop) -> None:
+    shop.run("dump", [], [data("a")])
+    shop.run("make", [data("a"), data("b")], [data("out")])
+
+    answer = shop.why("out")
+
+    assert [answer.graph.runs[one].job[1] for one in answer.read_nothing] == ["dump"]
+    assert (
+        "v3 a was written by run 1 (dump), which read nothing that is known: "
+        "declare inlets, or call observe.input in the task"
+    ).replace("v3", f"v{version_of(shop, 'a')}") in lines_of(shop, "out").replace(
+        ", 2013-01-01T00:01:00Z", ""
+    )
+    assert "read nothing" not in lines_of(shop, "b")
+
+
+def version_of(shop: Shop, name: str) -> int:
+    (found,) = (one.id for one in shop.store.scan_versions() if one.dataset.name == name)
+    return found

@@ -93,6 +93,9 @@ class RunDetailResponse(RunResponse):
     tries: list[TryResponse]
     children: list[RunResponse]
     error: Any
+    manifest: dict[str, Any] | None
+    dag_version_number: int | None
+    libraries: int | None
     facet_names: dict[str, list[str]]
     facets: dict[str, dict[str, Any]] | None = None
 

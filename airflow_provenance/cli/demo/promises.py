@@ -8,8 +8,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from airflow_provenance import wiring
-from airflow_provenance.cli.output import shortened
 from airflow_provenance.errors import ProvenanceError
+from airflow_provenance.lineage.short import short_paths
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,7 +75,7 @@ def notice_lines(notice: dict[str, Any]) -> list[str]:
     }
     return [
         notice["title"],
-        *(f"  {name:<9} {shortened(text)}" for name, text in told.items() if text),
+        *(f"  {name:<9} {short_paths(text)}" for name, text in told.items() if text),
     ]
 
 

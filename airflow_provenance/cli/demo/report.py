@@ -17,21 +17,24 @@ import msgspec
 from tabulate import tabulate
 
 from airflow_provenance.cli.demo.promises import how_they_stand, notice_lines, notices_file
-from airflow_provenance.cli.output import one_line, say, shortened
-from airflow_provenance.cli.why import finding_lines
+from airflow_provenance.cli.output import one_line, say
+from airflow_provenance.cli.why import finding_lines, how_many
 from airflow_provenance.domain.linking import LinkRule
 from airflow_provenance.domain.run import RunState
 from airflow_provenance.errors import ProvenanceError
 from airflow_provenance.lineage.checks import facet_of
 from airflow_provenance.lineage.fold import fold
+from airflow_provenance.lineage.outcomes import failed_checks
 from airflow_provenance.lineage.overview import JobLine, Overview, overview
-from airflow_provenance.lineage.picture import draw
+from airflow_provenance.lineage.picture import draw, notes_of
+from airflow_provenance.lineage.short import Names
 from airflow_provenance.lineage.trace import Trace, trace_nodes
 from airflow_provenance.lineage.why import Finding, Why, why_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from airflow_provenance.lineage.causes import Failure
     from airflow_provenance.store.base import RunView, Store, VersionView
 
 _WIDTH, _BAR, _MOST_LETTERS = 100, 20, 36
@@ -47,19 +50,20 @@ def report(store: Store, home: Path, since_us: int, notices: Sequence[dict[str, 
     if not seen.written:
         raise ProvenanceError(f"the DAGs wrote nothing: {home}/logs/demo-dags.log says why")
     answer = why_nodes(store, seen.ends)
+    names = Names(store.dataset_names())
     say(_in_a_sentence(seen, answer))
     _say_runs(seen)
-    is_unchanged = _say_data(seen, answer)
+    is_unchanged = _say_data(seen, answer, names)
     _say_checks(store, answer)
     finding = _asked_about(answer)
     if finding is not None:
         _title(_question(finding))
-        for line in finding_lines(answer, finding, 1, short=True):
+        for line in finding_lines(answer, finding, names, 1):
             say(f"  {line}")
     _title(how_they_stand(store, since_us))
     for line in (line for notice in notices for line in notice_lines(notice)):
         say(f"  {line}")
-    picture = _draw(store, home, seen, finding)
+    picture = _draw(store, home, seen, finding, names)
     _say_commands(home, seen, finding, answer, picture)
     return is_unchanged
 
@@ -131,11 +135,11 @@ def _ended(line: JobLine) -> str:
     )
 
 
-def _say_data(seen: Overview, answer: Why) -> bool:
-    names = {one.dataset for one in seen.written}
+def _say_data(seen: Overview, answer: Why, names: Names) -> bool:
+    written = {one.dataset for one in seen.written}
     rows = sum(answer.rows.get(one.id, 0) for one in seen.written)
     _title(
-        f"Data: {len(seen.written)} versions of {len(names)} datasets written, {rows:,} rows; "
+        f"Data: {len(seen.written)} versions of {len(written)} datasets written, {rows:,} rows; "
         f"{len(answer.sources)} sources read",
     )
     is_unchanged = True
@@ -145,8 +149,8 @@ def _say_data(seen: Overview, answer: Why) -> bool:
         same = _is_same(version)
         is_unchanged = is_unchanged and same is not False
         said = {True: "is what was read", False: "is NOT what was read", None: ""}[same]
-        content = (version.content_id or "no content id")[:19]
-        say(f"  v{number:<4} {shortened(version.dataset.name):<28} {count}  {content}  {said}")
+        name, content = names.dataset(version.dataset), names.content(version.content_id)
+        say(f"  v{number:<4} {name:<28} {count}  {content}  {said}")
     return is_unchanged
 
 
@@ -162,7 +166,7 @@ def _is_same(version: VersionView) -> bool | None:
 
 def _say_checks(store: Store, answer: Why) -> None:
     _title(f"Checks: {answer.checked} made, {answer.passed} passed")
-    for finding in answer.findings[:_MOST_CHECKS]:
+    for finding in sorted(answer.findings, key=lambda one: one.badness)[:_MOST_CHECKS]:
         check, failed = finding.outcome, finding.failed_rows
         rows = "" if failed is None else f"{failed:,} rows"
         by = finding.job[1].rpartition(".")[2]
@@ -196,21 +200,34 @@ def _question(finding: Finding) -> str:
     return f"Why did {finding.outcome.title} fail?"
 
 
-def _draw(store: Store, home: Path, seen: Overview, finding: Finding | None) -> Path:
+def _draw(store: Store, home: Path, seen: Overview, finding: Finding | None, names: Names) -> Path:
     """Draw the newest data that fails the check, what it was made from, and what was made of it."""
-    roots, way, notes = seen.ends, [], {}
+    roots, way = seen.ends, []
+    title, said = "Where the data came from", ""
     if finding is not None:
         way = finding.candidates[0].path if finding.candidates else []
         failure = next(
             (one for one in finding.failures if one.version in way), finding.failures[-1]
         )
-        notes = {failure.version: f"{failure.outcome.failed_rows or 'some'} rows fail a check"}
         roots = _made_of_it_alone(store, seen, finding, failure.version) or [failure.version]
+        title, said = _question(finding), _what_is_drawn(finding, failure, names)
+    answer = _without_what_was_there(trace_nodes(store, roots, "upstream"))
+    notes = notes_of(failed_checks(store, answer.versions))
     path = home / "lineage.svg"
-    title = "Where the data came from" if finding is None else _question(finding)
-    answer = fold(store, _without_what_was_there(trace_nodes(store, roots, "upstream")))
-    path.write_text(draw(answer, title, notes=notes, way=way), encoding="utf-8")
+    drawing = draw(fold(store, answer), title, said=said, notes=notes, way=way)
+    path.write_text(drawing, encoding="utf-8")
     return path
+
+
+def _what_is_drawn(finding: Finding, failure: Failure, names: Names) -> str:
+    """Say which part of those that fail a check a drawing shows, and of how many."""
+    check, rows = finding.outcome, failure.outcome.failed_rows
+    where = names.dataset(failure.outcome.dataset)
+    if rows is None or len(finding.failures) == 1:
+        return f"Drawn: {where}, of which {how_many(finding)} fail {check.name}."
+    return (
+        f"Drawn: {rows:,} of the {finding.failed_rows:,} rows that fail {check.name}, in {where}."
+    )
 
 
 def _without_what_was_there(answer: Trace) -> Trace:
