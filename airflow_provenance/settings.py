@@ -517,13 +517,18 @@ def openlineage_transport() -> dict[str, Any] | None:
 
 def is_airflow_database_set() -> bool:
     """Whether Airflow's metadata database can be asked here: set, or its SQLite file is there."""
-    url = os.environ.get("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN") or _airflow_conf(
-        "database", "sql_alchemy_conn"
-    )
-    url = url or f"sqlite:///{airflow_home()}/airflow.db"
+    url = airflow_database_url()
     if url.startswith("sqlite"):
         return Path(url.partition(":///")[2].partition("?")[0]).expanduser().is_file()
     return "://" in url and not url.startswith("airflow-db-not-allowed")
+
+
+def airflow_database_url() -> str:
+    """[database] sql_alchemy_conn: Airflow's metadata database, by default a file in its home."""
+    url = os.environ.get("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN") or _airflow_conf(
+        "database", "sql_alchemy_conn"
+    )
+    return url or f"sqlite:///{airflow_home()}/airflow.db"
 
 
 def airflow_home() -> Path:

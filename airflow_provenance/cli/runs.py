@@ -179,6 +179,7 @@ def _check_line(check: dict[str, Any]) -> str:
 def _version_line(version: dict[str, Any]) -> str:
     dataset = version["dataset"]
     partition = f" [{version['partition']}]" if version["partition"] is not None else ""
-    content = version["content_id"] or "no content id"
+    reason = version.get("reason")
+    content = version["content_id"] or (f"no content id: {reason}" if reason else "no content id")
     name = f"v{version['id']} {dataset['namespace']}/{dataset['name']}{partition}"
     return f"{name}  {content}  {version['status'].lower()}"

@@ -9,6 +9,7 @@ from airflow_provenance.domain.clock import format_time
 from airflow_provenance.domain.identity import DagRunKey, TaskRunKey, format_event_id, key_list
 from airflow_provenance.domain.run import succession, synthesised
 from airflow_provenance.domain.synthesised import queued_us, scheduled_us
+from airflow_provenance.lineage.unseen import unseen_outputs
 
 if TYPE_CHECKING:
     from airflow_provenance.domain.run import RunDoc
@@ -163,6 +164,7 @@ def describe_run(
     facets = {name: json.loads(facet[2]) for name, facet in doc.run_facets.items()}
     job_facets = {name: json.loads(facet[2]) for name, facet in doc.job_facets.items()}
     error = facets.get("errorMessage") or {}
+    unseen = unseen_outputs(doc)
     answer = {
         **run_json(run),
         **record_json(doc),
@@ -181,7 +183,10 @@ def describe_run(
             }
             for one in store.reads_of_run(run.id)
         ],
-        "outputs": [version_json(version) for version in store.versions_of_run(run.id)],
+        "outputs": [
+            {**version_json(one), "reason": unseen.get((one.dataset, one.partition))}
+            for one in store.versions_of_run(run.id)
+        ],
         "checks": _checks(doc),
         "tries": _tries(store, run),
         "children": [run_json(child) for child in store.children(run.id)],
