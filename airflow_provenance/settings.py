@@ -523,6 +523,17 @@ def is_airflow_database_set() -> bool:
     return "://" in url and not url.startswith("airflow-db-not-allowed")
 
 
+def environment_names() -> list[str]:
+    """Return the variables that somebody meant for ``[provenance]``, ours or not."""
+    begins = (f"AIRFLOW__{SECTION.upper()}", f"AIRFLOW_{SECTION.upper()}")
+    return sorted(name for name in os.environ if name.upper().startswith(begins))
+
+
+def written_names() -> list[str]:
+    """Return the options that ``[provenance]`` of airflow.cfg has, ours or not."""
+    return sorted(_airflow_cfg(SECTION))
+
+
 def airflow_database_url() -> str:
     """[database] sql_alchemy_conn: Airflow's metadata database, by default a file in its home."""
     url = os.environ.get("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN") or _airflow_conf(

@@ -93,24 +93,20 @@ def _say_gaps(gaps: list[Gap]) -> None:
 
 def _summary(found: Coverage, options: argparse.Namespace, waiting: int) -> list[str]:
     """Return what was found, and whether anything is to be done about it."""
-    lines = [
-        f"{found.runs} tries and DAG runs that have ended: {found.missing} events missing, "
-        f"{len(found.gaps)} of which Airflow's database knows more, {found.repaired} notes written."
-    ]
+    lacks = f"{found.missing} events missing, {len(found.gaps)} of which Airflow's database knows"
+    ended = f"{found.runs} tries and DAG runs that have ended"
+    lines = [f"{ended}: {lacks} more, {found.repaired} notes written."]
     grace_seconds = settings.reconcile_grace_seconds() if options.grace is None else options.grace
     if not found.runs and grace_seconds:
         lines.append(f"What changed in the last {grace_seconds:g} s is left out: '--grace 0'.")
     if waiting:
         lines.append(f"{waiting} files wait in the spool, and may hold what is missing: {DRAIN}.")
     if found.gaps and not options.repair:
-        differs = any(gap.differs for gap in found.gaps)
-        if found.missing or differs:
-            lines.append("'airflow-provenance coverage --repair' fills it in; so does the service.")
+        if found.missing or any(gap.differs for gap in found.gaps):
+            lines.append("MISSING events did not come; FILLED is what no event tells.")
         else:
-            lines.append(
-                "Nothing is lost: FILLED is what no event tells, and what '--repair' or the "
-                "service adds."
-            )
+            lines.append("Nothing is lost: FILLED is what no event tells.")
+        lines.append("'airflow-provenance coverage --repair' adds it; so does a running service.")
     return lines
 
 

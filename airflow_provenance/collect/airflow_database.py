@@ -26,5 +26,7 @@ def airflow_database_problem() -> str | None:
             has_tables = inspect(connection).has_table("dag_run")
     except (SQLAlchemyError, ImportError) as error:
         text = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        return f"Airflow's database cannot be read ({text[:200]}): check [database] sql_alchemy_conn"
+        return (
+            f"Airflow's database cannot be read ({text[:200]}): check [database] sql_alchemy_conn"
+        )
     return None if has_tables else f"Airflow's database has no tables yet: {MIGRATE}"
