@@ -139,8 +139,7 @@ def _plural(kind: Type) -> str:
     text = words(kind)
     if isinstance(kind, LiteralType):
         return text.removeprefix("one of ")
-    head, comma, rest = text.partition(",")
-    return f"{head}s{comma}{rest}"
+    return text.replace("object", "objects", 1) if isinstance(kind, StructType) else f"{text}s"
 
 
 def _article(allowed: str) -> str:
