@@ -63,7 +63,7 @@ def stored(store: Store, wanted: set[str]) -> Told | None:
     changes: dict[tuple[str, str], list[EvaluationChange]] = {}
     for one in store.latest_changes(max(SystemClock().now_us() - _BACK_US, 0)):
         changes.setdefault((one.policy_id, one.revision), []).append(one)
-    dags = {one.source.removeprefix("dag:") for one in policies}
+    dags = {json.loads(one.body)["target"].get("dag", "") for one in policies} - {""}
     provenance = recorded_with_ledger(store, dags, evaluated_us - LOOKBACK_US)
     stands = []
     for row in policies:
