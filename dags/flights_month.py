@@ -48,7 +48,8 @@ from airflow_provenance.sla.objectives import DataQuality, Duration
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MONTH = "{{ params.month or logical_date.strftime('%Y-%m') }}"
+# Whoever triggers a run need not give it a date; `read_month` says what to do without a month.
+MONTH = "{{ params.month or (logical_date.strftime('%Y-%m') if logical_date is defined else '') }}"
 ORIGINS = ["EWR", "JFK", "LGA"]
 POSITION = ["event_id", "tag_id", "lat", "lon", "altitude_m", "event_ts_utc"]
 MONTHS = [pendulum.datetime(2013, number, 1, tz="UTC") for number in range(1, 13)]

@@ -42,7 +42,10 @@ def name_asset(asset: Any) -> Named:
     if not parts.scheme or not (parts.netloc or parts.path.strip("/")):
         if (name := getattr(asset, "name", None)) and hasattr(asset, "uri"):
             return Named(DatasetRef(f"airflow://{quote(settings.namespace(), safe='')}", str(name)))
-        raise ValueError(f"{uri!r} is no URI: give one with a scheme, as file:///data/flights.csv")
+        raise ValueError(
+            f"{uri!r} is no URI and no absolute path: give /data/flights.csv, "
+            "Path('flights.csv') or a URI with its scheme, as s3://raw/flights.csv"
+        )
     host = parts.netloc.rpartition("@")[2]  # before it: a connection of Airflow, or a password
     return Named(
         _converted(parts._replace(netloc=host).geturl())

@@ -20,7 +20,7 @@ from airflow_provenance.capture.digests import Digests, Seen
 from airflow_provenance.capture.inspectors import PARQUET, Watched, inspector_for, is_parquet
 from airflow_provenance.capture.inspectors.parquet import read_footer
 from airflow_provenance.emit.notes import Content
-from airflow_provenance.emit.observed import Structure
+from airflow_provenance.emit.observed import NO_FILE, Structure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -216,7 +216,7 @@ def _unseen(reason: str) -> Content:
 
 def _reason(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
-        return "missing"
+        return NO_FILE
     if isinstance(error, PermissionError):
         return "not readable"
     return error.strerror or type(error).__name__

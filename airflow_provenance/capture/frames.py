@@ -30,7 +30,7 @@ def shape_of(data: Any) -> Shape:
     try:
         import narwhals as nw
     except ImportError:
-        advice = "needs narwhals: pip install airflow-provenance[dataframes]"
+        advice = "needs narwhals: pip install 'airflow-provenance[dataframes]'"
         raise TypeError(f"{kind} {advice}") from None
     try:
         frame = nw.from_native(data)

@@ -20,17 +20,19 @@ from __future__ import annotations
 import functools
 import logging
 import operator
+from inspect import signature
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from airflow_provenance.capture.asset_names import name_asset
 from airflow_provenance.capture.frames import shape_of
 from airflow_provenance.emit import notes
-from airflow_provenance.emit.observed import Check, Observation
+from airflow_provenance.emit.observed import NO_FILE, Check, Observation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_provenance.domain.identity import DatasetRef
+    from airflow_provenance.emit.notes import TaskRunNotes
     from airflow_provenance.emit.observed import Observations
 
 _P = ParamSpec("_P")
@@ -51,7 +53,10 @@ def _harmless(observe: Callable[_P, None]) -> Callable[_P, None]:
         try:
             observe(*args, **kwargs)
         except Exception as error:  # noqa: BLE001 - it must never fail the task
-            _complain(noted.observed, f"observe.{observe.__name__} is left out", error)
+            name = observe.__name__
+            if "argument" in str(error) and isinstance(error, TypeError):  # of the call itself
+                error = TypeError(f"{error}: it takes {', '.join(signature(observe).parameters)}")
+            _complain(noted.observed, f"observe.{name} is left out", error)
 
     return guarded
 
@@ -126,13 +131,22 @@ def check(
     observed = _observed()
     named = name_asset(asset)
     outcome = Check(
-        _text(name),
-        _truth(passed),
+        _needed("name", _text, name),
+        _needed("passed", _truth, passed),
         _argument(observed, "column", _text, column),
         _argument(observed, "failed_rows", _count, failed_rows),
         _argument(observed, "severity", _severity, severity) or "error",
     )
     observed.checks.setdefault(named.ref, {})[outcome.name, outcome.column] = outcome
+
+
+def complain_of_missing(noted: TaskRunNotes) -> None:
+    """Say which outputs that the task told of are no files now that it has succeeded."""
+    for ref, path in noted.observed.output_files.items():
+        content = noted.outputs.get(ref)
+        if noted.state == "COMPLETE" and content is not None and content.reason == NO_FILE:
+            problem = "observe.output: no such file at the end of the task"
+            _complain(noted.observed, problem, FileNotFoundError(str(path)))
 
 
 def _observed() -> Observations:
@@ -173,20 +187,32 @@ def _argument(
     try:
         return read(value)
     except Exception as error:  # noqa: BLE001 - data may be anything
-        _complain(observed, f"the {name} that was given to observe is left out", error)
+        _complain(observed, f"observe: {name} is left out", error)
         return None
+
+
+def _needed(name: str, read: Callable[[Any], _T], value: Any) -> _T:
+    """Return an argument without which a call says nothing."""
+    try:
+        return read(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}: {error}") from error
 
 
 def _text(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        raise TypeError(f"{_shown(value)} is no text")
+        raise TypeError(f"{_shown(value)} is no text: give one that is not empty")
     return str(value)
 
 
 def _count(value: Any) -> int:
-    # `index`, so that numbers of numpy count, too.
-    if isinstance(value, bool) or (count := operator.index(value)) < 0:
-        raise ValueError(f"{_shown(value)} is no number of rows")
+    try:
+        # `index`, so that numbers of numpy count, too.
+        count = -1 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        count = -1
+    if count < 0:
+        raise ValueError(f"{_shown(value)} is no number of rows: give a whole number, 0 or more")
     return count
 
 
@@ -194,7 +220,7 @@ def _truth(value: Any) -> bool:
     # Numpy's is no `bool`; anything else, as the text "false", would mean what nobody meant.
     if isinstance(value, bool) or type(value).__name__ in ("bool_", "bool"):
         return bool(value)
-    raise TypeError(f"{_shown(value)} is neither True nor False")
+    raise TypeError(f"{_shown(value)} is neither True nor False: give one of them")
 
 
 def _severity(value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provenance import settings
-from airflow_provenance.capture import assets, hook_lineage, note_lines
+from airflow_provenance.capture import assets, hook_lineage, note_lines, observe
 from airflow_provenance.capture.digests import Digests
 from airflow_provenance.capture.files import Deadline, inspect_files, read_footers
 from airflow_provenance.capture.instances import task_ref, us_of
@@ -110,6 +110,7 @@ def _note_contents(noted: TaskRunNotes, files: Files) -> None:
     noted.inputs = inspect_files(only_read, "input", began_at_us, deadline, digests)
     noted.outputs = read_footers(written, noted.outputs, deadline)
     noted.inputs = read_footers(only_read, noted.inputs, deadline)
+    observe.complain_of_missing(noted)
     for ref in read.keys() & written.keys():
         noted.inputs[ref] = Content(False, reason="the task wrote it too")
 

@@ -5,24 +5,31 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sys
 import tempfile
 from importlib.metadata import PackageNotFoundError, entry_points, version
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow_provenance import settings, wiring
+from airflow_provenance.cli.doctor_settings import (
+    channels_and_routes,
+    feed_connections,
+    send_test,
+    unknown_names,
+)
+from airflow_provenance.cli.findings import Finding
 from airflow_provenance.cli.init import TRANSPORT, wanted_transport
 from airflow_provenance.cli.output import add_common, say, say_json
+from airflow_provenance.cli.waiting import DRAIN, undrained
+from airflow_provenance.collect.airflow_database import airflow_database_problem
 from airflow_provenance.domain.clock import SystemClock, format_time
 from airflow_provenance.errors import ProvenanceError, SettingsError, StoreMigrationError
+from airflow_provenance.service.lock import is_held
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from airflow_provenance.collect.drain import DrainTarget
-    from airflow_provenance.store.base import Store
 
 _LOW_DISK_BYTES = 1 << 30
 _STALE_SPOOL_SECONDS = 600
@@ -30,23 +37,20 @@ _STALE_SPOOL_SECONDS = 600
 _NEEDED = (("apache-airflow", (3, 3)), ("apache-airflow-providers-openlineage", (2, 20)))
 
 
-class Finding(NamedTuple):
-    """What a check found, and what to do about it."""
-
-    level: Literal["ok", "warn", "fail"]
-    check: str
-    message: str
-
-
 def register(commands: Any) -> None:
     """Add the command."""
     parser = commands.add_parser("doctor", help="what is wrong with this installation")
+    parser.add_argument(
+        "--send-test", action="store_true", help="send a test notice, and its end, to every channel"
+    )
     add_common(parser)
     parser.set_defaults(function=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    findings = list(examine(options.store))
+    # Airflow logs to standard output, where the answer must stand alone.
+    with contextlib.redirect_stdout(sys.stderr):
+        findings = list(examine(options.store, sends_test=options.send_test))
     if options.json:
         say_json([finding._asdict() for finding in findings])
     else:
@@ -55,20 +59,25 @@ def _run(options: argparse.Namespace) -> int:
     return 1 if any(finding.level == "fail" for finding in findings) else 0
 
 
-def examine(store_url: str | None) -> Iterator[Finding]:
+def examine(store_url: str | None, *, sends_test: bool = False) -> Iterator[Finding]:
     """Run every check; one that breaks is itself a finding."""
     checks: tuple[Callable[[], Iterator[Finding]], ...] = (
         _packages,
         _transport,
         _environment,
         _settings,
+        unknown_names,
         _budgets,
         _values,
         _granularity,
         _feeds,
+        feed_connections,
+        channels_and_routes,
         _api,
+        _airflow_database,
         lambda: _spool(store_url),
         lambda: _store(store_url),
+        *((send_test,) if sends_test else ()),
     )
     told = set()
     for finding in (one for check in checks for one in _guarded(check)):
@@ -216,41 +225,27 @@ def _spool(store_url: str | None) -> Iterator[Finding]:
         return
     if free < _LOW_DISK_BYTES:
         yield Finding("warn", "spool", f"only {free >> 20} MiB are free below {directory}")
-    left = _undrained(directory, store_url)
-    size = sum(waiting_bytes for waiting_bytes, _ in left)
-    oldest = min((modified for _, modified in left), default=None)
+    left = undrained(store_url)
+    size = sum(one.left_bytes for one in left)
+    oldest = min((one.modified_at for one in left), default=None)
     now = SystemClock().now_us() / 1e6
     waiting = f"{len(left)} files with {size / 1e6:.1f} MB wait in {directory}"
     if oldest is not None and now - oldest > _STALE_SPOOL_SECONDS:
         since = format_time(int(oldest * 1e6))
-        yield Finding(
-            "warn",
-            "spool",
-            f"{waiting}, the oldest since {since}: 'airflow-provenance ingest --spool' drains them",
-        )
+        yield Finding("warn", "spool", f"{waiting}, the oldest since {since}: {DRAIN}")
+    elif left and not is_held(directory):
+        yield Finding("warn", "spool", f"{waiting}, and no service runs on this host: {DRAIN}")
     else:
         yield Finding("ok", "spool", waiting)
 
 
-def _undrained(directory: Path, store_url: str | None) -> list[tuple[int, float]]:
-    """Return (bytes, time of the last write) of each spool file that is not drained to its end."""
-    store: Store | None = None
-    target: DrainTarget | None = None
-    # What is wrong is told by a check of its own; then nothing was drained.
-    with contextlib.suppress(ProvenanceError):
-        if wiring.sends_spool(store_url):
-            target = wiring.open_api_target()
-        else:
-            target = store = wiring.open_store(store_url)
-    left = []
-    for path in directory.glob("*.spool"):
-        status = path.stat()
-        drained = 0 if target is None else target.spool_offset(path.name)
-        if status.st_size > drained:
-            left.append((status.st_size - drained, status.st_mtime))
-    if store is not None:
-        store.close()
-    return left
+def _airflow_database() -> Iterator[Finding]:
+    if wiring.sends_spool(None) and not settings.is_airflow_database_set():
+        return  # a host that only runs tasks
+    if (problem := airflow_database_problem()) is not None:
+        yield Finding("warn", "airflow", problem)
+    elif settings.is_airflow_database_set():
+        yield Finding("ok", "airflow", "Airflow's database is there")
 
 
 def _store(url: str | None) -> Iterator[Finding]:

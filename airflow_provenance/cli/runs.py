@@ -213,5 +213,7 @@ def _check_line(check: dict[str, Any], names: Names) -> str:
 def _version_line(version: dict[str, Any], names: Names) -> str:
     dataset = names.dataset(DatasetRef(**version["dataset"]))
     partition = f" [{version['partition']}]" if version["partition"] is not None else ""
+    reason = version.get("reason")
     content = names.content(version["content_id"])
+    content = f"no content id: {reason}" if reason and not version["content_id"] else content
     return f"v{version['id']} {dataset}{partition}  {content}  {version['status'].lower()}"

@@ -32,6 +32,7 @@ from airflow_provenance.sla.ledger import recorded_with_ledger
 from airflow_provenance.sla.lint import unknown_targets
 from airflow_provenance.sla.policy import to_plain
 from airflow_provenance.sla.recorded import RecordedProvenance
+from airflow_provenance.sla.standing import last_broken, newest
 
 if TYPE_CHECKING:
     import argparse
@@ -75,12 +76,12 @@ def register(commands: Any) -> None:
         (why, _why),
         (back, _backtest),
     ):
-        one.add_argument(
-            *(["files"] if one is lint else ["--file"]),
-            **({"nargs": "*"} if one is lint else {"action": "append", "dest": "files"}),
-            metavar="FILE",
-            help="YAML file of promises, instead of [provenance] sla_files and the DAGs'",
-        )
+        said = "YAML file of promises, instead of [provenance] sla_files and the DAGs'"
+        one.add_argument("--file", action="append", dest="more_files", metavar="FILE", help=said)
+        if one is why:
+            one.set_defaults(files=[])
+        else:
+            one.add_argument("files", nargs="*", metavar="FILE", help=said)
         one.add_argument(
             "--no-airflow",
             action="store_true",
@@ -93,10 +94,14 @@ def register(commands: Any) -> None:
     alerts.register(actions)
 
 
+def _files(options: argparse.Namespace) -> list[str]:
+    return [*options.files, *(options.more_files or ())]
+
+
 def _read(options: argparse.Namespace, store: Store) -> tuple[list[Declared], list[str]]:
     """Return the promises, and what is wrong with those that are not among them."""
-    if options.files:
-        found, problems = read_files(map(Path, options.files))
+    if files := _files(options):
+        found, problems = read_files(map(Path, files))
         return found, [str(one) for one in problems]
     with_airflow = settings.is_airflow_database_set() and not options.no_airflow
     if not (with_airflow or settings.sla_files()):
@@ -140,7 +145,7 @@ def _problem_json(text: str) -> dict[str, Any]:
 
 def _good(options: argparse.Namespace, store: Store) -> list[Declared]:
     found, problems = _read(options, store)
-    if problems and not options.files:
+    if problems and not _files(options):
         for one in problems:
             tell(f"{one}; what was in force stays")
     elif problems:
@@ -199,12 +204,12 @@ def _evaluate(options: argparse.Namespace) -> int:
     if options.json:
         say_json([evaluation_json(one) for one in found])
     else:
-        _say(found)
+        _say(found, "BROKE AT", [one.breached_us for one in found])
     return 1 if any(one.state in _BAD for one in found) else 0
 
 
 def _status(options: argparse.Namespace) -> int:
-    if not (options.files or options.expected):
+    if not (_files(options) or options.expected):
         store = wiring.open_store(options.store)
         try:
             told = sla_status.stored(store, set(options.policy or ()))
@@ -212,8 +217,10 @@ def _status(options: argparse.Namespace) -> int:
             store.close()
         if told is not None:
             return sla_status.tell_stored(told, as_json=options.json)
-    judged = _judged(options, SystemClock().now_us(), None)
-    newest = [_newest(some) for _, some in judged]
+    stands = [
+        (declared, newest(some), last_broken(some))
+        for declared, some in _judged(options, SystemClock().now_us(), None)
+    ]
     if options.json:
         say_json(
             [
@@ -221,13 +228,16 @@ def _status(options: argparse.Namespace) -> int:
                     **evaluation_json(one),
                     "where": declared.where,
                     "severity": declared.policy.severity,
+                    "last_broken_at": None if broken is None else format_time(broken.at_us),
+                    "last_broken_period": None if broken is None else broken.period,
                 }
-                for (declared, _), one in zip(judged, newest, strict=True)
+                for declared, one, broken in stands
             ]
         )
     else:
-        _say(newest)
-    return 1 if any(one.state in _BAD for one in newest) else 0
+        broken_us = [None if broken is None else broken.at_us for _, _, broken in stands]
+        _say([one for _, one, _ in stands], "LAST BROKEN", broken_us)
+    return 1 if any(one.state in _BAD for _, one, _ in stands) else 0
 
 
 def _why(options: argparse.Namespace) -> int:
@@ -282,27 +292,20 @@ def _backtest(options: argparse.Namespace) -> int:
     return 0
 
 
-def _newest(found: list[Evaluation]) -> Evaluation:
-    """Return how a promise stands: its newest breach that is open, else its newest verdict."""
-    broken = [one for one in found if one.state is State.BREACHED]
-    told = [one for one in found if one.state is not State.PENDING]
-    return (broken or told or found)[-1]
-
-
-def _say(found: list[Evaluation]) -> None:
+def _say(found: list[Evaluation], head: str, broken_us: list[int | None]) -> None:
     say_table(
-        ["PROMISE", "STATE", "OBSERVED", "PROMISED", "BROKE AT", "PERIOD", "WHY"],
+        ["PROMISE", "STATE", "OBSERVED", "PROMISED", head, "PERIOD", "WHY"],
         [
             (
                 one.policy_id,
                 one.state.value,
                 _value(one, one.observed),
                 _value(one, one.threshold),
-                format_time(one.breached_us) or "",
+                format_time(us) or "",
                 one.period,
                 _reason(one),
             )
-            for one in found
+            for one, us in zip(found, broken_us, strict=True)
         ],
     )
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 # A schema of more columns is cut here: all the events of a task carry it.
 MOST_COLUMNS = 1000
+# The reason why nothing is known of what a file holds that is not there.
+NO_FILE = "no such file"
 
 
 class Column(NamedTuple):

@@ -10,6 +10,7 @@ from airflow_provenance.domain.identity import DagRunKey, TaskRunKey, format_eve
 from airflow_provenance.domain.run import succession, synthesised
 from airflow_provenance.domain.synthesised import queued_us, scheduled_us
 from airflow_provenance.lineage.manifests import dag_version_number, dependencies_of, manifest_of
+from airflow_provenance.lineage.unseen import unseen_outputs
 
 if TYPE_CHECKING:
     from airflow_provenance.domain.run import RunDoc
@@ -168,6 +169,7 @@ def describe_run(
     error = facets.get("errorMessage") or {}
     manifest = manifest_of(doc)
     installed = None if manifest is None else dependencies_of(store, manifest)
+    unseen = unseen_outputs(doc)
     answer = {
         **run_json(run),
         **record_json(doc),
@@ -186,7 +188,10 @@ def describe_run(
             }
             for one in store.reads_of_run(run.id)
         ],
-        "outputs": [version_json(version) for version in store.versions_of_run(run.id)],
+        "outputs": [
+            {**version_json(one), "reason": unseen.get((one.dataset, one.partition))}
+            for one in store.versions_of_run(run.id)
+        ],
         "checks": _checks(doc),
         "tries": _tries(store, run),
         "children": [run_json(child) for child in store.children(run.id)],

@@ -73,3 +73,18 @@ class HostLock:
 def _holder(id_: str) -> str:
     # With the host's name, should somebody copy the folder to another host.
     return f"{socket.gethostname()}:{id_}"
+
+
+def is_held(spool_dir: Path) -> bool:
+    """Whether a service runs on this host; shared, so that who asks at once is told the same."""
+    try:
+        fd = os.open(spool_dir / NAME, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False

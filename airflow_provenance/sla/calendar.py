@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 _WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_EXTRA = "install airflow-provenance[calendars]"
+_EXTRA = "pip install 'airflow-provenance[calendars]'"
 
 
 class Calendar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from airflow_provenance.errors import PolicyError
+from airflow_provenance.sla.dataset_names import dataset_name
 from airflow_provenance.sla.policy import Policy, Target, from_plain, to_plain
+from airflow_provenance.sla.refusals import meant
 
 if TYPE_CHECKING:
     from airflow_provenance.sla.objectives import AnyObjective
@@ -79,9 +81,11 @@ def _made(
         slug = _NO_SLUG.sub("-", f"{name}.{objective.kind}").strip("-.")[-200:]
     if "for" in more:
         more["hold"] = more.pop("for")
-    unknown = set(more) - set(Policy.__struct_fields__)
-    if unknown:
-        raise PolicyError(f"a promise has no {min(unknown)!r}")
+    if unknown := sorted(set(more) - set(Policy.__struct_fields__)):
+        known = [name for name in Policy.__struct_fields__ if name not in ("target", "objective")]
+        names = ", ".join("for" if name == "hold" else name for name in known)
+        near = meant(unknown[0], known)
+        raise PolicyError(f"a promise has no {unknown[0]!r}: {near}it takes {names}")
     made = Policy(id=slug, target=target, objective=objective, **more)
     try:
         return from_plain(to_plain(made))  # as it is read back: types that fit, or an error here
@@ -104,7 +108,7 @@ def dataset_of_uri(uri: str) -> str:
     >>> dataset_of_uri("s3://lake/orders")
     's3://lake/orders'
     """
-    return f"file/{uri.removeprefix('file://')}" if uri.startswith("file:///") else uri
+    return dataset_name(uri)
 
 
 def promises_of(dag: Any) -> list[Policy]:

@@ -22,6 +22,7 @@ from airflow_provenance.sla import (
 from airflow_provenance.sla.at_risk import with_predictions
 from airflow_provenance.sla.evaluation import Evaluation, Maker, State
 from airflow_provenance.sla.facts import AsOf
+from airflow_provenance.sla.left_out import left_out
 from airflow_provenance.sla.objectives import (
     Completeness,
     ConsecutiveMisses,
@@ -93,7 +94,15 @@ def evaluate(
         found = _KINDS[type(objective)](policy, objective, seen, maker, since_us)
     if policy.at_risk is not None:
         found = with_predictions(policy, seen, known or Known(seen, now_us), found)
-    return found or [maker.nothing("no run of this kind is known")]
+    found = found or [maker.nothing("no run of this kind is known")]
+    if any(one.runs for one in found) or isinstance(objective, DataQuality):
+        return found
+    # Nothing that was recorded counts: say what there is beside it.
+    aside = left_out(policy, seen, since_us)
+    return [
+        msgspec.structs.replace(one, reason="; ".join(filter(None, (one.reason, aside))))
+        for one in found
+    ]
 
 
 def _since(policy: Policy, seen: AsOf, since_us: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflow_provenance.sla.dataset_names import dataset_name
 from airflow_provenance.sla.objectives import EndToEndLatency
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def unknown_targets(store: ProvenanceReader, declared: Iterable[Declared]) -> li
         if reason := _unknown(store, jobs, target):
             found.append((one.where, reason))
         if isinstance(objective, EndToEndLatency) and not store.datasets_named(
-            _name(objective.source)
+            dataset_name(objective.source)
         ):
             found.append((one.where, f"no dataset {objective.source!r} is known"))
     return found
@@ -31,7 +32,7 @@ def unknown_targets(store: ProvenanceReader, declared: Iterable[Declared]) -> li
 
 def _unknown(store: ProvenanceReader, jobs: set[str], target: Target) -> str | None:
     if target.dataset is not None:
-        count = len(store.datasets_named(_name(target.dataset)))
+        count = len(store.datasets_named(dataset_name(target.dataset)))
         if count > 1:
             return f"{count} datasets are named {target.dataset!r}: write NAMESPACE/NAME"
         return None if count else f"no dataset {target.dataset!r} is known"
@@ -42,7 +43,3 @@ def _unknown(store: ProvenanceReader, jobs: set[str], target: Target) -> str | N
         return f"no task {target.task!r} of DAG {target.dag!r} is known"
     has_dag = target.dag in jobs or any(name.startswith(f"{target.dag}.") for name in jobs)
     return None if has_dag else f"no DAG {target.dag!r} is known"
-
-
-def _name(text: str) -> str:
-    return f"file/{text.removeprefix('file://')}" if text.startswith("file:///") else text

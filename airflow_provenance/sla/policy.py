@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import msgspec
 
 from airflow_provenance.errors import PolicyError
+from airflow_provenance.sla import refusals
 from airflow_provenance.sla.calendar import EVERY_DAY, Calendar, Excusal, find_zone
+from airflow_provenance.sla.dataset_names import dataset_name
 from airflow_provenance.sla.durations import parse_duration
 from airflow_provenance.sla.objectives import (
     OBJECTIVES,
@@ -49,9 +51,16 @@ _ANNOTATION = re.compile(
 )
 Severity = Literal["page", "ticket"]
 OnFailure = Literal["breach_now", "at_deadline", "ignore"]
-RunType = Literal["scheduled", "asset_triggered", "backfill", "manual"]
-# A DAG that assets trigger has no other runs that nobody asked for by hand.
-_COUNTED: tuple[RunType, ...] = ("scheduled", "asset_triggered")
+RunType = Literal[
+    "scheduled",
+    "asset_triggered",
+    "operator_triggered",
+    "backfill",
+    "manual",
+    "asset_materialization",
+]
+# Those that nobody asked for by hand.
+_COUNTED: tuple[RunType, ...] = ("scheduled", "asset_triggered", "operator_triggered")
 
 
 class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -213,7 +222,6 @@ _ALIASES = {
     for subject in ("run", "task", "dataset")
 }
 _NAMED = re.compile(r"(?:\w+: )?(\w+) is ")  # our own errors begin with the field
-_AT_PATH = re.compile(r"^(?P<text>.*?)(?: - at `(?P<path>[^`]+)`)?$", re.DOTALL)
 
 
 class MalformedPolicyError(PolicyError):
@@ -238,9 +246,11 @@ def from_plain(plain: object) -> Policy:
             _read_duration(made, name, ())
         if isinstance(made.get("objective"), dict):
             made["objective"] = _objective(made["objective"], ("objective",))
+        if isinstance(made.get("target"), dict):
+            made["target"] = _with_dataset(made["target"], "dataset")
         return msgspec.convert(made, Policy)
     except msgspec.ValidationError as error:
-        raise _told_where(error) from error
+        raise _told_where(error, made) from error
     except MalformedPolicyError:
         raise
     except PolicyError as error:
@@ -254,14 +264,20 @@ def _objective(plain: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
         made["kind"] = kind = _ALIASES.get(kind, kind)
     found = OBJECTIVES.get(kind) if isinstance(kind, str) else None
     if found is None:
-        known = ", ".join(OBJECTIVES)
-        raise MalformedPolicyError(f"kind is {kind!r}: use one of {known}", (*path, "kind"))
+        near, known = refusals.meant(kind, OBJECTIVES), ", ".join(OBJECTIVES)
+        said = "kind is missing" if kind is None else f"kind is {kind!r}"
+        raise MalformedPolicyError(f"{said}: {near}use one of {known}", (*path, "kind"))
     for field in msgspec.structs.fields(found):
         if timedelta in (field.type, *get_args(field.type)):
             _read_duration(made, field.encode_name, path)
     if isinstance(made.get("of"), dict):
         made["of"] = _objective(made["of"], (*path, "of"))
-    return made
+    return _with_dataset(made, "source")
+
+
+def _with_dataset(made: dict[str, Any], name: str) -> dict[str, Any]:
+    named = made.get(name)
+    return {**made, name: dataset_name(named)} if isinstance(named, str) else made
 
 
 def _read_duration(made: dict[str, Any], name: str, path: tuple[str, ...]) -> None:
@@ -277,19 +293,13 @@ def _read_duration(made: dict[str, Any], name: str, path: tuple[str, ...]) -> No
         raise MalformedPolicyError(f"{name}: {error}", (*path, name)) from error
 
 
-def _told_where(error: msgspec.ValidationError) -> MalformedPolicyError:
+def _told_where(error: msgspec.ValidationError, plain: object) -> MalformedPolicyError:
     cause = error.__cause__
-    found = _AT_PATH.match(str(error))
-    text, path = (found["text"], found["path"] or "$") if found else (str(error), "$")
-    steps: list[str | int] = []
-    for name, number in re.findall(r"\.([^.\[\]]+)|\[(\d+)\]", path):
-        steps.append(name or int(number))
+    text, steps = refusals.told(error, Policy, plain)
     text = str(cause) if isinstance(cause, PolicyError) else text
-    if named := _NAMED.match(text):
-        steps.append(named[1])
-    if unknown := re.search(r"unknown field `([^`]+)`", text):
-        steps.append(unknown[1])
-    return MalformedPolicyError(text, tuple(steps))
+    if isinstance(cause, PolicyError) and (named := _NAMED.match(text)):
+        steps = (*steps, named[1])
+    return MalformedPolicyError(text, steps)
 
 
 def duplicates(policies: Iterable[Policy]) -> list[str]:

@@ -19,6 +19,7 @@ from airflow_provenance.formats.facets.standard import (
 )
 from airflow_provenance.lineage.checks import rows_of
 from airflow_provenance.sla.facts import AssertionFact, IoFact, RunFact
+from airflow_provenance.sla.policy import RUN_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -117,10 +118,7 @@ def _run_type(told: Mapping[str, Any], run_id: str) -> str:
     if isinstance(said, str) and said:
         return said
     prefix = run_id.partition("__")[0]  # as Airflow names runs that nobody named
-    return prefix if prefix in _PREFIXES else "manual"
-
-
-_PREFIXES = frozenset({"scheduled", "backfill", "asset_triggered", "manual"})
+    return prefix if prefix in RUN_TYPES else "manual"
 
 
 def _facet(facets_of: Facets, *names: str) -> dict[str, Any]:

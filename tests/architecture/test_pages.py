@@ -5,14 +5,20 @@ from __future__ import annotations
 import argparse
 import configparser
 import re
-from typing import Any
+import tomllib
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_provenance import settings
 from airflow_provenance.cli import build_parser
 from airflow_provenance.lineage.causes import WEIGHTS
+from airflow_provenance.sla.files import read_files
+from tests.support import promise_table
 from tests.support.pages import NOT_RUN, PAGES, ROOT, blocks, named, table, typed
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 OPTIONS_HEAD = "| option | default | |"
 SNIPPETS = [one for one in blocks() if one.language == "python"]
@@ -136,3 +142,39 @@ def test_no_page_names_a_folder_of_a_machine() -> None:
 
 def test_the_readme_can_be_read_in_ten_minutes() -> None:
     assert len((ROOT / "README.md").read_text().split()) <= 2000
+
+
+def test_the_table_of_kinds_is_what_the_code_takes() -> None:
+    rows = table("docs/promises.md", "| kind | of | takes | promised |")
+
+    assert [row[:3] for row in rows] == promise_table.kinds()
+    assert all(row[3] for row in rows)
+
+
+def test_the_fields_of_a_promise_are_told_with_their_defaults() -> None:
+    rows = table("docs/promises.md", "| field | takes | default | |")
+
+    assert [row[:3] for row in rows] == promise_table.fields()
+
+
+def test_promises_that_a_page_shows_are_taken_and_there_is_one_of_each_target(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "promises.yaml"
+    (shown,) = (one.text for one in blocks() if one.language == "yaml")
+    file.write_text(shown)
+
+    found, problems = read_files([file])
+
+    assert problems == []
+    assert {one.policy.target.kind for one in found} == {"dag", "task", "dataset", "job"}
+
+
+def test_an_extra_that_a_page_names_is_one() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for page in PAGES:
+        text = page.read_text()
+        for names in re.findall(r"pip install '?(?:airflow-provenance|\.)\[([\w,]+)\]", text):
+            assert set(names.split(",")) <= extras["optional-dependencies"].keys()
+        # A shell would take the brackets for a pattern.
+        assert not re.search(r"pip install [^'\"\n]*\[", text.replace("`\n", "` "))

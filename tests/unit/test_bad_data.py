@@ -192,8 +192,22 @@ def test_a_file_that_changes_while_it_is_looked_at_has_no_version(
 def test_a_missing_file_is_missing(way: str, side: str, tmp_path: Path) -> None:
     dataset = seen(way, side, tmp_path / "none.csv")
 
-    assert content(dataset)["reason"] == "missing"
+    assert content(dataset)["reason"] == "no such file"
     assert "version" not in dataset["facets"]
+
+
+@both
+@sides
+def test_only_an_output_that_the_task_told_of_and_that_is_no_file_is_warned_of(
+    way: str, side: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen(way, side, tmp_path / "none.csv")
+
+    said = [line for line in caplog.messages if "no such file" in line]
+    path = f"{tmp_path}/none.csv"
+    line = f"Provenance: observe.output: no such file at the end of the task: {path}. "
+    is_told = (way, side) == ("observed", "outputs")
+    assert said == ([f"{line}The task is not affected."] if is_told else [])
 
 
 @both
@@ -204,7 +218,7 @@ def test_a_file_that_is_gone_before_the_task_ends_is_missing(
     path = tmp_path / "x.csv"
     path.write_bytes(b"a\n1\n")
 
-    assert content(seen(way, side, path, before_end=path.unlink))["reason"] == "missing"
+    assert content(seen(way, side, path, before_end=path.unlink))["reason"] == "no such file"
 
 
 @both

@@ -29,7 +29,7 @@ def notes() -> TaskRunNotes:
         state="COMPLETE",
         hostname="worker-1",
         inputs={RAW: Content(True, DIGEST, 7, STARTED_US - 1)},
-        outputs={MONTH: Content(False, reason="missing")},
+        outputs={MONTH: Content(False, reason="no such file")},
     )
 
 
@@ -109,7 +109,7 @@ def test_a_content_that_could_not_be_seen_has_a_reason_and_no_version(
     (dataset,) = enrich(event(), notes)["outputs"]
 
     assert list(dataset["facets"]) == ["schema", facets.CONTENT]
-    assert own(dataset["facets"][facets.CONTENT]) == {"verified": False, "reason": "missing"}
+    assert own(dataset["facets"][facets.CONTENT]) == {"verified": False, "reason": "no such file"}
 
 
 def test_a_version_that_is_there_stays(notes: TaskRunNotes) -> None:

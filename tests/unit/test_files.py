@@ -93,8 +93,8 @@ def test_without_a_start_nothing_is_verified(flights: Path) -> None:
 
 def test_a_directory_and_a_missing_file_have_a_reason(tmp_path: Path) -> None:
     assert look(tmp_path).reason == "a directory"
-    assert look(tmp_path / "none").reason == "missing"
-    assert look(tmp_path / "none" / "below").reason == "missing"
+    assert look(tmp_path / "none").reason == "no such file"
+    assert look(tmp_path / "none" / "below").reason == "no such file"
 
 
 def test_a_file_that_cannot_be_read_has_a_reason(flights: Path) -> None:
@@ -195,7 +195,7 @@ def test_every_file_gets_an_answer(flights: Path, tmp_path: Path) -> None:
 
     seen = inspect_files(paths, "input", AFTER_US, Deadline(60))
 
-    assert [content.reason for content in seen.values()] == [None, "missing"]
+    assert [content.reason for content in seen.values()] == [None, "no such file"]
 
 
 def test_a_file_uri_is_named_as_the_official_provider_names_it(tmp_path: Path) -> None:

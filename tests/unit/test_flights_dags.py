@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,3 +107,29 @@ def test_parsing_the_dags_loads_nothing_heavy() -> None:
     )
 
     assert done.stdout.splitlines()[-1] == "set()"
+
+
+@pytest.mark.parametrize("month", ["", "2026-11"])
+def test_a_run_without_a_month_of_2013_says_in_one_line_what_to_give(
+    flights_month: ModuleType, month: str
+) -> None:
+    with pytest.raises(
+        ValueError, match=r"no flights of .*: give a month of 2013, as -c ."
+    ) as said:
+        flights_month.read_month(month)
+
+    assert """-c '{"month": "2013-07"}'""" in str(said.value)
+    assert "\n" not in str(said.value)
+
+
+def test_a_run_that_was_triggered_without_a_date_has_no_month(flights_month: ModuleType) -> None:
+    import jinja2
+
+    # As Airflow renders.
+    strict = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=True)
+    template = strict.from_string(flights_month.MONTH)
+
+    assert template.render(params={"month": None}) == ""
+    assert template.render(params={"month": "2013-07"}) == "2013-07"
+    at = datetime(2013, 2, 1, tzinfo=UTC)
+    assert template.render(params={"month": None}, logical_date=at) == "2013-02"

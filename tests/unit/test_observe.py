@@ -286,18 +286,30 @@ def test_without_narwhals_a_dataframe_is_left_out_with_advice(
     [
         (lambda: observe.output(5), "a int is no asset"),
         (lambda: observe.output(None), "a NoneType is no asset"),
-        (lambda: observe.input("flights"), "'flights' is no URI"),
+        (lambda: observe.input("flights"), "'flights' is no URI and no absolute path: give /data"),
         (lambda: observe.input("file://["), "no URI|Invalid IPv6"),
         (lambda: observe.input(), "asset"),  # type: ignore[call-arg]
-        (lambda: observe.output(DELAYS, row=1), "row"),  # type: ignore[call-arg]
-        (lambda: observe.output(DELAYS, rows=-1), "the rows .* -1 is no number"),
-        (lambda: observe.output(DELAYS, rows="many"), "the rows"),  # type: ignore[arg-type]
-        (lambda: observe.output(DELAYS, version=1.5), "the version .* 1.5"),  # type: ignore[arg-type]
-        (lambda: observe.output(DELAYS, partition=""), "the partition"),
-        (lambda: observe.output(DELAYS, replaces="no"), "the replaces .* 'no' is neither"),  # type: ignore[arg-type]
-        (lambda: observe.output(DELAYS, data=object()), "the data .* no dataframe|narwhals"),
-        (lambda: observe.check(DELAYS, "x", passed="yes"), "'yes' is neither"),  # type: ignore[arg-type]
-        (lambda: observe.check(DELAYS, "", passed=True), "is no text"),
+        (lambda: observe.output(DELAYS, row=1), "it takes asset, data, version, rows"),  # type: ignore[call-arg]
+        (
+            lambda: observe.output(DELAYS, rows=-1),
+            "rows is left out: -1 is no number of rows: give a whole number, 0",
+        ),
+        (
+            lambda: observe.output(DELAYS, rows="many"),
+            "rows is left out: 'many' is no number of rows",
+        ),  # type: ignore[arg-type]
+        (lambda: observe.output(DELAYS, version=1.5), "version is left out: 1.5"),  # type: ignore[arg-type]
+        (lambda: observe.output(DELAYS, partition=""), "partition is left out: .* give one"),
+        (
+            lambda: observe.output(DELAYS, replaces="no"),
+            "replaces is left out: 'no' is neither True nor False",
+        ),  # type: ignore[arg-type]
+        (
+            lambda: observe.output(DELAYS, data=object()),
+            "data is left out: .* no dataframe|narwhals",
+        ),
+        (lambda: observe.check(DELAYS, "x", passed="yes"), "left out: passed: 'yes' is neither"),  # type: ignore[arg-type]
+        (lambda: observe.check(DELAYS, "", passed=True), "left out: name: '' is no text"),
         (lambda: observe.check(DELAYS, "x", passed=True, severity="fatal"), "no severity"),
     ],
 )

@@ -6,6 +6,7 @@ told in one line that shows no value: any of them may be a secret.
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from pathlib import Path
@@ -187,7 +188,9 @@ def _mistakes(name: str, members: Any) -> list[str]:
         return ["it must be a JSON object"]
     type_ = members.get("type")
     if not isinstance(type_, str) or type_ not in KINDS:
-        return [f"its type must be one of {', '.join(KINDS)}"]
+        near = difflib.get_close_matches(str(type_), KINDS, 1)
+        meant = f": did you mean {near[0]}?" if near else ""
+        return [f"its type must be one of {', '.join(KINDS)}{meant}"]
     kind = KINDS[type_]
     found = [
         f"{one[:60]!r} is not known for type {type_}: it takes {', '.join(sorted(kind.members))}"

@@ -54,6 +54,12 @@ class VersionResponse(BaseModel):
     verified: bool | None
 
 
+class WrittenResponse(VersionResponse):
+    """A version that a run wrote; `reason` says why its content is not known or not sure."""
+
+    reason: str | None
+
+
 class HiddenResponse(BaseModel):
     """The placeholder of a node that you may not see."""
 
@@ -89,7 +95,7 @@ class RunDetailResponse(RunResponse):
     queued_at: str | None
     synthesised: list[str]
     inputs: list[InputResponse]
-    outputs: list[VersionResponse]
+    outputs: list[WrittenResponse]
     tries: list[TryResponse]
     children: list[RunResponse]
     error: Any

@@ -35,7 +35,7 @@ _DELIMITERS = ",;\t|"
 _MOST_HEADER_BYTES = 1 << 20
 _NONE = "(empty)"  # how DuckDB's sniffer says that there is no such character
 _Ask = Callable[[str], Any]
-_MISSING_PACKAGE = "needs {}: pip install airflow-provenance[checks]"
+_MISSING_PACKAGE = "needs {}: pip install 'airflow-provenance[checks]'"
 
 
 class _File(NamedTuple):
