@@ -32,8 +32,19 @@ _TRY = (
     "hostname",
     "updated_at",
 )
-_DAG_RUN = ("dag_id", "run_id", "state", "queued_at", "start_date", "end_date", "updated_at")
+_DAG_RUN = (
+    "dag_id",
+    "run_id",
+    "state",
+    "queued_at",
+    "start_date",
+    "end_date",
+    "updated_at",
+    "run_after",
+    "triggered_by",
+)
 _AT_ONCE = 500
+_TEST = "TEST"  # of DagRunTriggeredByType
 _loading = threading.Lock()
 _ASKED = (
     "airflow.jobs.job",
@@ -67,10 +78,14 @@ class TryRecord(NamedTuple):
     ended_us: int | None
     hostname: str | None
     updated_us: int
+    is_test: bool = False  # of a DAG run of ``airflow dags test``
 
 
 class DagRunRecord(NamedTuple):
-    """One DAG run, as Airflow's database has it."""
+    """One DAG run, as Airflow's database has it; one of a test began when it could.
+
+    Airflow writes the logical date as the start of a test, which may be years ago.
+    """
 
     dag_id: str
     run_id: str
@@ -79,6 +94,7 @@ class DagRunRecord(NamedTuple):
     started_us: int | None
     ended_us: int | None
     updated_us: int
+    is_test: bool = False  # by ``airflow dags test``
 
 
 def load() -> None:
@@ -110,12 +126,14 @@ def tries(since_us: int) -> Iterator[list[TryRecord]]:
         for start in range(0, len(runs), _AT_ONCE // 10):
             some = runs[start : start + _AT_ONCE // 10]
             found: dict[tuple[Any, ...], TryRecord] = {}
+            tests = _tests_among(session, some)
             for model in (TaskInstance, TaskInstanceHistory):  # history wins
                 columns = [getattr(model, name) for name in _TRY]
                 query = select(*columns).where(tuple_(model.dag_id, model.run_id).in_(some))
                 for row in session.execute(query):
                     times = map(_us, row[6:10])
-                    values = (*row[:6], *times, row[10] or None, _us(row[11]) or 0)
+                    is_test = (row[0], row[1]) in tests
+                    values = (*row[:6], *times, row[10] or None, _us(row[11]) or 0, is_test)
                     found[tuple(row[:5])] = TryRecord._make(values)
             yield list(found.values())
 
@@ -130,10 +148,28 @@ def dag_runs(since_us: int) -> Iterator[list[DagRunRecord]]:
             DagRun.updated_at >= _moment(since_us)
         )
         for rows in session.execute(query.order_by(DagRun.id)).partitions(_AT_ONCE):
-            yield [
-                DagRunRecord._make((*row[:3], *map(_us, row[3:6]), _us(row[6]) or 0))
-                for row in rows
-            ]
+            yield [_dag_run(row) for row in rows]
+
+
+def _dag_run(row: Any) -> DagRunRecord:
+    queued_us, started_us, ended_us, updated_us, run_after_us = map(_us, row[3:8])
+    is_test = getattr(row[8], "name", row[8]) == _TEST
+    if is_test and started_us is not None:
+        started_us = run_after_us
+    dag_id, run_id, state = row[:3]
+    return DagRunRecord(
+        dag_id, run_id, state, queued_us, started_us, ended_us, updated_us or 0, is_test
+    )
+
+
+def _tests_among(session: Any, runs: list[tuple[Any, ...]]) -> set[tuple[str, str]]:
+    """Return which DAG runs are of ``airflow dags test``."""
+    from airflow.models.dagrun import DagRun  # noqa: TID251 - the one place
+    from sqlalchemy import select, tuple_
+
+    columns = (DagRun.dag_id, DagRun.run_id, DagRun.triggered_by)
+    found = session.execute(select(*columns).where(tuple_(DagRun.dag_id, DagRun.run_id).in_(runs)))
+    return {(row[0], row[1]) for row in found if getattr(row[2], "name", row[2]) == _TEST}
 
 
 def _ids(query: Any) -> Any:

@@ -95,7 +95,8 @@ def evaluate(
     if policy.at_risk is not None:
         found = with_predictions(policy, seen, known or Known(seen, now_us), found)
     found = found or [maker.nothing("no run of this kind is known")]
-    if any(one.runs for one in found) or isinstance(objective, DataQuality):
+    is_checked = isinstance(objective, DataQuality) and policy.target.dataset is not None
+    if is_checked or any(one.runs for one in found):
         return found
     # Nothing that was recorded counts: say what there is beside it.
     aside = left_out(policy, seen, since_us)

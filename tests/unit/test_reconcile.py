@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_provenance.collect.airflow_record import TryRecord
+from airflow_provenance.collect.airflow_record import DagRunRecord, TryRecord
 from airflow_provenance.collect.reconcile import gap_of
-from airflow_provenance.domain.identity import TaskRunKey
+from airflow_provenance.domain.identity import DagRunKey, TaskRunKey
 from airflow_provenance.domain.run import RunState, synthesised
 from airflow_provenance.formats.notes import TaskRunNote, encode_note
 from airflow_provenance.store.memory import MemoryStore
@@ -74,3 +74,19 @@ def test_a_state_that_was_changed_without_a_hook_is_as_the_record_says() -> None
     assert view.override == (RunState.FAIL, 60 * S, None)
     assert gap(store, changed).differs == {}
     assert "state" in synthesised(store.run_doc(view.id))
+
+
+def test_of_a_test_run_only_what_it_sends_can_be_missing() -> None:
+    ended = DagRunRecord("flights", "r", "success", None, 30 * S, 40 * S, 41 * S)
+    key = DagRunKey("air", "flights", "r")
+    assert gap_of(key, ended, None, None).missing == ["start", "end"]
+    assert gap_of(key, ended._replace(is_test=True), None, None).missing == ["end"]
+
+    skipped = RECORD._replace(try_number=0, state="skipped")
+    skipped_key = KEY._replace(try_number=0)
+    assert gap_of(skipped_key, skipped, None, None).missing == ["end"]
+    found = gap_of(skipped_key, skipped._replace(is_test=True), None, None)
+    assert found.missing == []
+    assert found.notes  # it is filled in all the same
+
+    assert gap(MemoryStore(), RECORD._replace(is_test=True)).missing == ["start", "end"]
