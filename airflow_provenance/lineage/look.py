@@ -25,8 +25,8 @@ _BAD_STATES = {RunState.FAIL, RunState.UP_FOR_RETRY, RunState.ABORT, RunState.UP
 class Look:
     """What one question reads from the store, each thing once."""
 
-    def __init__(self, store: ProvenanceReader, roots: list[int]) -> None:
-        self._store = store
+    def __init__(self, store: ProvenanceReader, roots: list[int], since_us: int = 0) -> None:
+        self._store, self._since_us = store, since_us
         root_runs = store.runs_by_id(roots)
         for run in root_runs.copy().values():
             if isinstance(run.key, DagRunKey):
@@ -73,7 +73,8 @@ class Look:
         """Return the last outcome of each check of each of these versions."""
         versions = {one.id: one for one in self.upstream_versions()}
         ends = Ends(self._read_by, self._written_by)
-        return last_outcomes(versions, self.graph.runs.values(), self.docs, ends)
+        runs = [run for run in self.graph.runs.values() if run.listed_us >= self._since_us]
+        return last_outcomes(versions, runs, self.docs, ends)
 
     def read_nothing(self) -> list[int]:
         """Return the runs that the walk ends at, though no source is there: nobody said one."""
@@ -102,7 +103,7 @@ class Look:
             ):
                 tries = self._store.siblings(run.id)
                 bad |= {one.id: one for one in tries if one.state in _BAD_STATES}
-        return [bad[one] for one in sorted(bad)]
+        return [bad[one] for one in sorted(bad) if bad[one].listed_us >= self._since_us]
 
     def changed(self) -> dict[DatasetRef, list[int]]:
         """Return the sources that were read in more than one content."""

@@ -104,9 +104,15 @@ def why(store: ProvenanceReader, subjects: Sequence[str]) -> Why:
     return why_nodes(store, roots)
 
 
-def why_nodes(store: ProvenanceReader, roots: Iterable[int]) -> Why:
-    """Say why nodes of the graph are as they are; see `why`."""
-    look = Look(store, list(dict.fromkeys(roots)))
+def why_nodes(store: ProvenanceReader, roots: Iterable[int], since_us: int = 0) -> Why:
+    """Say why nodes of the graph are as they are; see `why`.
+
+    Args:
+        store: whose provenance.
+        roots: the nodes.
+        since_us: what runs before this checked, or failed at, is not told.
+    """
+    look = Look(store, list(dict.fromkeys(roots)), since_us)
     outcomes = look.outcomes()
     failed = [one for one in outcomes if not one.check.is_passed]
     return Why(

@@ -49,7 +49,7 @@ def report(store: Store, home: Path, since_us: int, notices: Sequence[dict[str, 
     seen = overview(store, since_us)
     if not seen.written:
         raise ProvenanceError(f"the DAGs wrote nothing: {home}/logs/demo-dags.log says why")
-    answer = why_nodes(store, seen.ends)
+    answer = why_nodes(store, seen.ends, since_us)  # not what an earlier demo here found
     names = Names(store.dataset_names())
     say(_in_a_sentence(seen, answer))
     _say_runs(seen)
