@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from airflow_provenance.collect.forward import Forwarder
     from airflow_provenance.collect.http_target import HttpTarget
     from airflow_provenance.collect.promise_sources import PromiseSources
+    from airflow_provenance.collect.publish import Publisher
     from airflow_provenance.collect.reconcile import Reconciler
     from airflow_provenance.domain.feed import FeedConfig
     from airflow_provenance.store.base import ProvenanceWriter, Store
@@ -109,6 +110,17 @@ def open_evaluator(store: Store) -> Evaluator:
     expectations = Expectations(store, airflow_expected) if has_airflow else None
     sources = open_sources(store, with_airflow=has_airflow)
     return Evaluator(store, sources, expectations, SystemClock())
+
+
+def open_publisher(store: Store) -> Publisher | None:
+    """Return what makes OpenLineage runs of how promises stand; None where that is turned off."""
+    if not settings.sla_publish():
+        return None
+    from airflow_provenance.collect.publish import Publisher
+    from airflow_provenance.emit.redact import Redactor
+
+    clean = Redactor.configured().message
+    return Publisher(store, settings.namespace(), SystemClock(), clean, retention_horizon_us)
 
 
 def sends_spool(url: str | None) -> bool:

@@ -198,8 +198,15 @@ class ReadView(msgspec.Struct, frozen=True):
     rule: LinkRule
 
 
+# Before the id of a promise, the name of the job whose runs tell how it stands.
+PROMISE_JOBS = "sla."
+
+
 class RunQuery(msgspec.Struct, frozen=True):
-    """Which runs to list, newest first."""
+    """Which runs to list, newest first.
+
+    Those that tell how promises stand are of no DAG, and listed by their job alone (`job`).
+    """
 
     dag_id: str | None = None
     job: str | None = None

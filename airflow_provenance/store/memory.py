@@ -26,6 +26,7 @@ from airflow_provenance.domain.run import (
 from airflow_provenance.errors import SubjectError
 from airflow_provenance.formats.dependencies import dependencies_of
 from airflow_provenance.store.base import (
+    PROMISE_JOBS,
     STARTED_LAST,
     DatasetUse,
     Edge,
@@ -651,10 +652,14 @@ class MemoryStore(MemoryOutbox, MemoryPromises, MemoryAlerts):
         )
 
 
+def _is_promise(view: RunView) -> bool:
+    return isinstance(view.key, WireKey) and view.job[1].startswith(PROMISE_JOBS)
+
+
 def _matches(view: RunView, query: RunQuery) -> bool:
     return (
         query.dag_id in (None, view.dag_id)
-        and query.job in (None, view.job[1])
+        and (query.job == view.job[1] if query.job is not None else not _is_promise(view))
         and query.state in (None, view.state)
         and (query.since_us is None or view.listed_us >= query.since_us)
         and (query.after is None or (view.listed_us, view.id) < query.after)
