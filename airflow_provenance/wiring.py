@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from airflow_provenance.collect.publish import Publisher
     from airflow_provenance.collect.reconcile import Reconciler
     from airflow_provenance.domain.feed import FeedConfig
+    from airflow_provenance.sla.check import Answer, Asked
     from airflow_provenance.store.base import ProvenanceWriter, Store
 
 _DAY_US = 86_400_000_000
@@ -121,6 +122,35 @@ def open_publisher(store: Store) -> Publisher | None:
 
     clean = Redactor.configured().message
     return Publisher(store, settings.namespace(), SystemClock(), clean, retention_horizon_us)
+
+
+def ask_promises(asked: Asked) -> Answer:
+    """Say how promises stand now: for code in tasks and triggers.
+
+    By HTTP where there is an ``api_url``; else from the SQLite store of this host, where nothing is
+    written.
+
+    Raises:
+        PolicyError: it cannot be asked so.
+        SettingsError: the store is one that tasks do not open.
+        StoreError: nobody answers, or there is no store yet.
+    """
+    from airflow_provenance.sla.check import answer, wanted
+
+    if (url := settings.api_url()) is not None:
+        from airflow_provenance.collect.promise_client import ask
+
+        return ask(url, settings.api_token(), asked, _REQUEST_SECONDS)
+    if not settings.store().startswith("sqlite"):
+        raise SettingsError(
+            "tasks do not open the store: set [provenance] api_url, and api_token with the "
+            "scope read"
+        )
+    store = open_store()
+    try:
+        return answer(store, wanted(store, asked), asked.upstream, SystemClock().now_us())
+    finally:
+        store.close()
 
 
 def sends_spool(url: str | None) -> bool:

@@ -100,7 +100,7 @@ def _asked(policy: Policy, seen: AsOf, one: Evaluation) -> Asked:
             run_id=last.run_id,
             due_us=one.due_us,
             after_us=one.due_us - _DAY_US,
-            from_us=first.started_us,
+            from_us=first.started_us if policy.objective.since == "start" else None,
             done_us=last.ended_us if last.state.is_done else None,
         )
     done_us = None if one.observed is None else round(one.observed * 1e6)

@@ -148,6 +148,16 @@ def test_every_event_is_valid(world: World) -> None:
         assert validate is None or validate(event) == []
 
 
+def test_what_changes_in_one_tick_is_told_one_after_the_other(world: World) -> None:
+    """Or who shows the newest facet alone could not tell which one that is."""
+    world.loaded(7, 1000)
+    world.tick("07:06:00")
+    times = [one["eventTime"] for one in world.events()]
+    assert len({one.at_us for one in world.store.evaluation_changes()}) == 1
+    assert len(times) == 6
+    assert times == sorted(set(times))
+
+
 def test_a_breach_says_what_was_expected_and_whose_run_is_to_blame(world: World) -> None:
     world.day()
     told = [one for one in world.events() if one["eventType"] == "COMPLETE"]
