@@ -15,6 +15,7 @@ from airflow_provenance.collect.standing import (
     Standing,
     dataset_named,
     newest_run,
+    of_dataset,
     promised,
     standing_of,
 )
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from airflow_provenance.formats.spool_line import Kind
     from airflow_provenance.sla.policy import Policy
     from airflow_provenance.store.base import RunView, Store
+    from airflow_provenance.store.promises import PolicyRow
 
 _log = logging.getLogger(__name__)
 _BATCH = 100
@@ -57,8 +59,16 @@ _BROKEN = {"breached", "recovered", "expired"}
 class _Now(NamedTuple):
     """What is in force while a round lasts."""
 
-    policies: Mapping[str, Policy]
+    rows: Mapping[str, PolicyRow]
     promised: Promised
+
+    def policy(self, policy_id: str) -> Policy | None:
+        """Return a promise; None for one that was withdrawn meanwhile, or cannot be read."""
+        row = self.rows.get(policy_id)
+        try:
+            return None if row is None else from_plain(json.loads(row.body))
+        except PolicyError:
+            return None  # the evaluator says so
 
 
 class Publisher:
@@ -103,13 +113,8 @@ class Publisher:
         return count
 
     def _in_force(self) -> _Now:
-        policies = {}
-        for row in self._store.policies():
-            try:
-                policies[row.policy_id] = from_plain(json.loads(row.body))
-            except PolicyError:
-                continue  # the evaluator says so
-        return _Now(policies, promised(self._store))
+        rows = self._store.policies()
+        return _Now({row.policy_id: row for row in rows}, promised(rows))
 
     def _publish(self, changes: Sequence[EvaluationChange], now: _Now) -> None:
         keys = {one.seq: self._key(one) for one in changes}
@@ -139,9 +144,9 @@ class Publisher:
         return WireKey(self._namespace, job_name(change.policy_id), uuid)
 
     def _told(self, change: EvaluationChange, now: _Now, views: Mapping[int, RunView]) -> Published:
-        policy = now.policies.get(change.policy_id)
+        policy = now.policy(change.policy_id)
         runs = [views[one] for one in change.runs if one in views]
-        kind = "promise" if policy is None else policy.kind  # withdrawn meanwhile
+        kind = "promise" if policy is None else policy.kind
         dataset, rows = self._watched(change, kind, now)
         last = newest_run(self._store, change.policy_id)
         if last is not None:
@@ -172,8 +177,8 @@ class Publisher:
         if before is not None and is_of_earlier_period(change, before):
             row = before
         self._rows[change.policy_id, dataset] = row
-        others = [one for one in now.promised.get(dataset, []) if one != change.policy_id]
-        rows = [row, *[self._row(one, dataset) for one in others]]
+        others = set(of_dataset(self._store, now.promised, dataset)) - {change.policy_id}
+        rows = [row, *[self._row(one, dataset) for one in sorted(others)]]
         return dataset, sorted((one for one in rows if one), key=lambda one: one["assertion"])
 
     def _row(self, policy_id: str, dataset: DatasetRef) -> Row | None:

@@ -6,7 +6,6 @@ of them: with a promise's own runs, with a check, and with the next version that
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -14,18 +13,20 @@ import msgspec
 
 from airflow_provenance.formats import facets
 from airflow_provenance.formats.facets import standard
+from airflow_provenance.sla.policy import Target
 from airflow_provenance.sla.published import is_row_of, job_name
 from airflow_provenance.store.base import RunQuery
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from airflow_provenance.domain.identity import DatasetRef
     from airflow_provenance.store.base import RunView, Store
+    from airflow_provenance.store.promises import PolicyRow
 
 # The mark that moves with everything that is published.
 PUBLISHED = "sla_published"
-Promised = dict["DatasetRef", list[str]]
+Promised = dict[str, list[str]]  # by what a promise calls its dataset
 
 
 class Standing(NamedTuple):
@@ -58,25 +59,41 @@ def promises_about(store: Store, dataset: DatasetRef) -> list[str]:
     marks = published, store.mark(_EVALUATED)
     known = _known.get(store)
     if known is None or known[0] != marks:
-        known = _known[store] = (marks, promised(store))
-    return known[1].get(dataset, [])
+        known = _known[store] = (marks, promised(store.policies()))
+    return of_dataset(store, known[1], dataset)
 
 
-def promised(store: Store) -> Promised:
-    """Return the promises in force about each dataset that is known."""
+class _Target(msgspec.Struct):
+    dataset: str | None = None
+
+
+class _Body(msgspec.Struct):
+    target: _Target
+
+
+_BODY = msgspec.json.Decoder(_Body)
+
+
+def promised(rows: Iterable[PolicyRow]) -> Promised:
+    """Return the promises about each dataset; of thousands no more is read than that."""
     found: Promised = {}
-    for row in store.policies():
-        name = (json.loads(row.body).get("target") or {}).get("dataset")
-        if name and (ref := dataset_named(store, name)) is not None:
-            found.setdefault(ref, []).append(row.policy_id)
+    for row in rows:
+        if (name := _BODY.decode(row.body).target.dataset) is not None:
+            found.setdefault(Target(dataset=name).dataset_name, []).append(row.policy_id)
+    return found
+
+
+def of_dataset(store: Store, known: Promised, dataset: DatasetRef) -> list[str]:
+    """Return the promises about a dataset, by its whole name or, where that is enough, its own."""
+    found = known.get("/".join(dataset), [])
+    if (more := known.get(dataset.name)) and dataset_named(store, dataset.name) == dataset:
+        return [*found, *more]
     return found
 
 
 def dataset_named(store: Store, name: str) -> DatasetRef | None:
     """Return the dataset that a promise names; None where none is known by it, or several are."""
-    if name.startswith("file:///"):  # a URI: OpenLineage names it file and /path
-        name = f"file/{name.removeprefix('file://')}"
-    found = store.datasets_named(name)
+    found = store.datasets_named(Target(dataset=name).dataset_name)
     return found[0] if len(found) == 1 else None
 
 

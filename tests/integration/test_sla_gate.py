@@ -15,9 +15,10 @@ from airflow_provenance.collect.evaluator import Evaluator
 from airflow_provenance.collect.promise_sources import PromiseSources
 from airflow_provenance.domain.clock import SystemClock
 from airflow_provenance.formats.spool_line import decode_line
+from airflow_provenance.store.base import RunQuery
 from airflow_provenance.store.sql.store import SqlStore
 from tests.integration.test_flights_dag import Airflow, airflow
-from tests.support.service_host import wait_until
+from tests.support.service_host import Host, wait_until
 from tests.support.serving import serving
 from tests.support.sla_events import dataset, task_run
 
@@ -120,6 +121,36 @@ def test_a_sensor_waits_in_the_triggerer_until_the_dataset_is_written(
         **dict.fromkeys(("there", "deferred", "pokes"), "COMPLETE"),
         "in_vain": "SKIPPED",
     }
+
+
+def test_a_gate_waits_until_what_ran_before_it_is_recorded(
+    airflow: Airflow, tmp_path: Path
+) -> None:
+    host = Host(tmp_path / "host")
+    env = {
+        "AIRFLOW__PROVENANCE__STORE": host.url,
+        "AIRFLOW__PROVENANCE__SPOOL_DIR": str(host.spool_dir),
+    }
+    done: list[CompletedProcess[str]] = []
+    run = threading.Thread(
+        target=lambda: done.append(airflow.run("dags", "test", "settles", "2013-01-02", **env))
+    )
+    run.start()
+    try:
+        wait_until(lambda: "settles.asks" in began(host.spool_dir), "the gate asks", seconds=120)
+        time.sleep(2)  # nobody has drained what was written before
+        assert run.is_alive()
+        host.start(roles="drain")
+        run.join(120)
+    finally:
+        host.close()
+    store = SqlStore(host.url)
+    ended = {one.job[1]: one.state.name for one in store.runs(RunQuery(dag_id="settles"))}
+    store.close()
+    said = done[0].stdout + done[0].stderr
+    assert "1 promises are kept" in said
+    assert "is not recorded after" not in said
+    assert ended["settles.writes"] == "COMPLETE"
 
 
 def test_tasks_ask_over_http_where_they_see_no_store(airflow: Airflow, tmp_path: Path) -> None:

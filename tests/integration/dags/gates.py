@@ -7,6 +7,7 @@ from datetime import timedelta
 import pendulum
 from airflow.sdk import DAG, Asset, task
 
+from airflow_provenance import observe
 from airflow_provenance.operators.sla_check import SlaCheckOperator
 from airflow_provenance.sensors.freshness import FreshnessSensor
 from airflow_provenance.sla.objectives import Freshness, Volume
@@ -61,3 +62,18 @@ with DAG("waits", schedule=None, start_date=pendulum.datetime(2013, 1, 1)):
         poke_interval=0.1,
         timeout=0.3,
     )
+
+with DAG("settles", schedule=None, start_date=pendulum.datetime(2013, 1, 1)):
+
+    @task
+    def writes() -> None:
+        """Write what the gate asks about."""
+        observe.output("s3://lake/settled.csv", data=[{"carrier": "UA"}] * 2, replaces=True)
+
+    settled = Policy(
+        id="settled",
+        target=Target(dataset="s3://lake/settled.csv"),
+        objective=Freshness(at_most=timedelta(minutes=5)),
+        runs=("manual",),
+    )
+    writes() >> SlaCheckOperator(task_id="asks", policy=settled, needs_data=True, settle=60)
