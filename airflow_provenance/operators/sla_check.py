@@ -87,7 +87,7 @@ class SlaCheckOperator(BaseOperator):
             if one.is_unknown and one not in broken:
                 self.log.warning("Nobody can say whether it is kept: %s", in_words([one]))
         if not broken:
-            self.log.info("%d promises are kept.", len(answer.promises))
+            self.log.info("Not broken: %s", ", ".join(one.policy for one in answer.promises))
         elif self.on_breach == "warn":
             self.log.warning("Broken: %s", in_words(broken))
         elif self.on_breach == "skip":

@@ -26,7 +26,6 @@ from airflow_provenance.domain.run import (
 from airflow_provenance.errors import SubjectError
 from airflow_provenance.formats.dependencies import dependencies_of
 from airflow_provenance.store.base import (
-    PROMISE_JOBS,
     STARTED_LAST,
     DatasetUse,
     Edge,
@@ -43,6 +42,7 @@ from airflow_provenance.store.base import (
     StoredRun,
     VersionView,
     is_held,
+    is_of_promise,
     last_ended,
 )
 from airflow_provenance.store.dump import dump_facts
@@ -652,14 +652,10 @@ class MemoryStore(MemoryOutbox, MemoryPromises, MemoryAlerts):
         )
 
 
-def _is_promise(view: RunView) -> bool:
-    return isinstance(view.key, WireKey) and view.job[1].startswith(PROMISE_JOBS)
-
-
 def _matches(view: RunView, query: RunQuery) -> bool:
     return (
         query.dag_id in (None, view.dag_id)
-        and (query.job == view.job[1] if query.job is not None else not _is_promise(view))
+        and (query.job == view.job[1] if query.job is not None else not is_of_promise(view))
         and query.state in (None, view.state)
         and (query.since_us is None or view.listed_us >= query.since_us)
         and (query.after is None or (view.listed_us, view.id) < query.after)

@@ -236,6 +236,17 @@ def test_runs_of_promises_are_no_lineage_and_no_facts_of_promises(world: World) 
     assert world.tick("11:06:01") == 0
 
 
+def test_what_was_published_is_no_reason_to_look_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an outage there are thousands: each tick would look at all promises about datasets."""
+    world.loaded(7, 1000)
+    assert world.tick("07:06:00") > 0
+    monkeypatch.setattr("airflow_provenance.collect.evaluator._RUNS_AT_MOST", 0)
+    world.clock.us += 1
+    assert world.evaluator.run_once().evaluated == 0
+
+
 def test_facts_are_the_same_in_every_order(world: World) -> None:
     world.day()
     entries = [("E", one.raw) for one in world.store.entries(limit=10_000, with_raw=True)]
