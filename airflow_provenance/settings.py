@@ -240,6 +240,13 @@ OPTIONS: dict[str, Option] = {
             "https://hc-ping.com/your-uuid",
         ),
         Option(
+            "sla_publish",
+            "boolean",
+            "True",
+            "Whether each change of how a promise stands is an OpenLineage run of the job "
+            "sla.ID, for the feeds.",
+        ),
+        Option(
             "max_request_bytes",
             "integer",
             str(64 * 1024 * 1024),
@@ -455,6 +462,11 @@ def sla_ping_url() -> str:
     if url and not url.startswith(("http://", "https://")):
         raise _refusal("sla_ping_url", url, "give a URL that begins with http:// or https://")
     return url
+
+
+def sla_publish() -> bool:
+    """[provenance] sla_publish: whether changes of promises are published as OpenLineage runs."""
+    return _boolean("sla_publish")
 
 
 def max_request_bytes() -> int:

@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from airflow_provenance.collect.forward import Forwarder
     from airflow_provenance.collect.http_target import HttpTarget
     from airflow_provenance.collect.promise_sources import PromiseSources
+    from airflow_provenance.collect.publish import Publisher
     from airflow_provenance.collect.reconcile import Reconciler
     from airflow_provenance.domain.feed import FeedConfig
+    from airflow_provenance.sla.check import Answer, Asked
     from airflow_provenance.store.base import ProvenanceWriter, Store
 
 _DAY_US = 86_400_000_000
@@ -112,6 +114,46 @@ def open_evaluator(store: Store) -> Evaluator:
     expectations = Expectations(store, airflow_expected) if has_airflow else None
     sources = open_sources(store, with_airflow=has_airflow)
     return Evaluator(store, sources, expectations, SystemClock())
+
+
+def open_publisher(store: Store) -> Publisher | None:
+    """Return what makes OpenLineage runs of how promises stand; None where that is turned off."""
+    if not settings.sla_publish():
+        return None
+    from airflow_provenance.collect.publish import Publisher
+    from airflow_provenance.emit.redact import Redactor
+
+    clean = Redactor.configured().message
+    return Publisher(store, settings.namespace(), SystemClock(), clean, retention_horizon_us)
+
+
+def ask_promises(asked: Asked) -> Answer:
+    """Say how promises stand now: for code in tasks and triggers.
+
+    By HTTP where there is an ``api_url``; else from the SQLite store of this host, where nothing is
+    written.
+
+    Raises:
+        PolicyError: it cannot be asked so.
+        SettingsError: the store is one that tasks do not open.
+        StoreError: nobody answers, or there is no store yet.
+    """
+    from airflow_provenance.sla.check import answer, wanted
+
+    if (url := settings.api_url()) is not None:
+        from airflow_provenance.collect.promise_client import ask
+
+        return ask(url, settings.api_token(), asked, _REQUEST_SECONDS)
+    if not settings.store().startswith("sqlite"):
+        raise SettingsError(
+            "tasks do not open the store: set [provenance] api_url, and api_token with the "
+            "scope read"
+        )
+    store = open_store()
+    try:
+        return answer(store, wanted(store, asked), asked.upstream, SystemClock().now_us())
+    finally:
+        store.close()
 
 
 def sends_spool(url: str | None) -> bool:

@@ -19,7 +19,7 @@ from airflow_provenance import __version__
 from airflow_provenance.api.body import BodyLimits
 from airflow_provenance.api.datamodels.ingestion import ErrorResponse
 from airflow_provenance.api.parameters import identified
-from airflow_provenance.api.routes import datasets, events, ingestion, jobs, lineage, runs
+from airflow_provenance.api.routes import datasets, events, ingestion, jobs, lineage, runs, sla
 from airflow_provenance.api.security import Security
 from airflow_provenance.api.taking import Taking
 from airflow_provenance.domain.clock import Clock, SystemClock
@@ -124,7 +124,7 @@ def create_app(
     app.state.namespace_dags = namespace_dags or {}
     app.state.clock = clock or SystemClock()
     app.state.taking = Taking(stores.get, app.state.clock.now_us)
-    for module in (ingestion, runs, jobs, datasets, events, lineage):
+    for module in (ingestion, runs, jobs, datasets, events, lineage, sla):
         app.include_router(module.router, prefix=PREFIX)
     app.add_api_route(f"{PREFIX}/openapi.json", _document, include_in_schema=False)
     app.add_exception_handler(ProvenanceError, _told)

@@ -20,6 +20,7 @@ from airflow_provenance.sla.evaluate import LOOKBACK_US, evaluate
 from airflow_provenance.sla.ledger import recorded_with_ledger
 from airflow_provenance.sla.objectives import ConsecutiveMisses, EndToEndLatency, MissingRun
 from airflow_provenance.sla.policy import from_plain
+from airflow_provenance.store.base import is_of_promise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -199,7 +200,7 @@ class Evaluator:
         views = self._store.runs_by_id(runs).values()
         dags = {view.dag_id for view in views}
         jobs = {name for view in views for name in (view.job[1], "/".join(view.job))}
-        datasets = self._datasets(runs)
+        datasets = self._datasets({view.id for view in views if not is_of_promise(view)})
         return {slug for slug, one in self._watched.items() if _is_of(one, dags, jobs, datasets)}
 
     def _datasets(self, runs: set[int]) -> set[str] | None:

@@ -90,6 +90,10 @@ class VersionStatus(IntEnum):
     OBSERVED = 3  # nobody here wrote it; a run read it
 
 
+# The run facet of what is no work on data but tells how a promise stands. What such a run names as
+# its inputs is what it judges: it read nothing, so no edge leads to it and nobody counts it.
+OF_PROMISES = "airflowProvenance_sla"
+
 Facet = tuple[int, bytes, bytes]  # event time in us, entry id, the facet's JSON as received
 Facets = dict[str, Facet]
 # (dag id, run id, task id, map index) of the task that emitted a consumed asset event
@@ -373,6 +377,7 @@ def derive_facts(key: RunKey, own: RunDoc, absorbed: list[RunDoc]) -> RunFacts:
     as_of_us = _first_of(began_us, doc.first_event_us, doc.first_note_us, 0)
     parent = parent_of(key, doc)
     consumed = doc.consumed[2] if doc.consumed else []
+    is_promise = OF_PROMISES in doc.run_facets
     return RunFacts(
         key=key,
         job=doc.job,
@@ -400,7 +405,7 @@ def derive_facts(key: RunKey, own: RunDoc, absorbed: list[RunDoc]) -> RunFacts:
                 io.content_id[2] if io.content_id else None,
                 io.verified[2] if io.verified else True,
             )
-            for io in _whole_slots(doc.inputs)
+            for io in _whole_slots({} if is_promise else doc.inputs)
         ],
         outputs=[
             Output(
@@ -409,7 +414,7 @@ def derive_facts(key: RunKey, own: RunDoc, absorbed: list[RunDoc]) -> RunFacts:
                 io.content_id[2] if io.content_id else None,
                 io.replaces[2] if io.replaces else False,
             )
-            for io in _whole_slots(doc.outputs)
+            for io in _whole_slots({} if is_promise else doc.outputs)
         ],
     )
 

@@ -101,6 +101,7 @@ def _open_reconcile(store: Store) -> Step:
 
 def _open_evaluate(store: Store) -> Step:
     evaluator = wiring.open_evaluator(store)
+    publisher = wiring.open_publisher(store)
     heartbeat = Heartbeat(settings.spool_dir(), settings.sla_ping_url())
 
     def step(should_stop: Callable[[], bool], loop: Loop) -> bool:
@@ -116,6 +117,8 @@ def _open_evaluate(store: Store) -> Step:
                 *("%s: %s %s%s", one.policy_id, one.state, one.period, cause),
                 extra={"role": loop.role.name},
             )
+        if publisher is not None:
+            loop.counts["evaluations_published"] += publisher.run_once(should_stop)
         if not should_stop():
             heartbeat.beat(loop)
         return False

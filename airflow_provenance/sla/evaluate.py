@@ -41,6 +41,7 @@ from airflow_provenance.sla.objectives import (
     Volume,
 )
 from airflow_provenance.sla.prediction import Known
+from airflow_provenance.sla.since import done_since
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,6 +69,12 @@ _KINDS: dict[type, Callable[..., list[Evaluation]]] = {
 }
 
 
+def _function(objective: Any) -> Callable[..., list[Evaluation]]:
+    if isinstance(objective, Duration) and objective.since != "start":
+        return done_since
+    return _KINDS[type(objective)]
+
+
 def evaluate(
     policy: Policy,
     provenance: Provenance,
@@ -91,7 +98,7 @@ def evaluate(
     if isinstance(objective, ConsecutiveMisses):
         found = _in_a_row(policy, objective, seen, maker, since_us)
     else:
-        found = _KINDS[type(objective)](policy, objective, seen, maker, since_us)
+        found = _function(objective)(policy, objective, seen, maker, since_us)
     if policy.at_risk is not None:
         found = with_predictions(policy, seen, known or Known(seen, now_us), found)
     found = found or [maker.nothing("no run of this kind is known")]
@@ -130,7 +137,7 @@ def _in_a_row(
     each = msgspec.structs.replace(policy, objective=objective.of)
     judged = [
         (one.is_miss, one.breached_us or one.due_us or maker.now_us, one.runs)
-        for one in _KINDS[type(objective.of)](
+        for one in _function(objective.of)(
             each, objective.of, seen, Maker(each, maker.now_us), since_us
         )
         if one.state in _JUDGED

@@ -78,13 +78,20 @@ class Objective(
 
 
 class Duration(Objective, frozen=True):
-    """A task or DAG run takes at most so long; ``over`` its retries together, or each try."""
+    """A task or DAG run takes at most so long; ``over`` its retries together, or each try.
+
+    It counts from its start; or ``since`` it was ``due`` (``run_after``), since its DAG run's
+    ``logical_date``, or since it was ``queued``: then a success keeps the promise, whichever try.
+    """
 
     at_most: timedelta
     over: Literal["try", "retries"] = "try"
+    since: Literal["start", "due", "logical_date", "queued"] = "start"
 
     def __post_init__(self) -> None:
         self._positive("at_most")
+        if self.since != "start" and self.over != "try":
+            raise self.refusal(f"over is of a duration from the start, not since {self.since}")
 
 
 class Deadline(Objective, frozen=True):

@@ -87,6 +87,12 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
             return "job"
         return "dag" if self.task is None else "task"
 
+    @property
+    def dataset_name(self) -> str:
+        """The dataset as OpenLineage names it; of a file's URI, ``file`` and its path."""
+        name = self.dataset or ""
+        return f"file/{name.removeprefix('file://')}" if name.startswith("file:///") else name
+
     def __str__(self) -> str:
         if self.dag is not None:
             return f"dag:{self.dag}" if self.task is None else f"task:{self.dag}.{self.task}"

@@ -15,6 +15,7 @@ from airflow_provenance.errors import PolicyError
 from airflow_provenance.sla.attribution import Asked, Attribution, Hop, attribute
 from airflow_provenance.sla.deadlines import due_windows
 from airflow_provenance.sla.durations import format_duration
+from airflow_provenance.sla.evaluation import Evaluation, State
 from airflow_provenance.sla.facts import AsOf
 from airflow_provenance.sla.objectives import Deadline, Duration
 from airflow_provenance.sla.prediction import Known
@@ -23,7 +24,7 @@ from airflow_provenance.store.base import RunQuery
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from airflow_provenance.sla.evaluation import Evaluation
+    from airflow_provenance.domain.evaluation_change import EvaluationChange
     from airflow_provenance.sla.facts import Provenance, RunFact
     from airflow_provenance.sla.policy import Policy
     from airflow_provenance.sla.run_graph import DagLived
@@ -99,7 +100,7 @@ def _asked(policy: Policy, seen: AsOf, one: Evaluation) -> Asked:
             run_id=last.run_id,
             due_us=one.due_us,
             after_us=one.due_us - _DAY_US,
-            from_us=first.started_us,
+            from_us=first.started_us if policy.objective.since == "start" else None,
             done_us=last.ended_us if last.state.is_done else None,
         )
     done_us = None if one.observed is None else round(one.observed * 1e6)
@@ -261,3 +262,30 @@ def hop_words(hop: Hop) -> str:
 
 def _text(us: int) -> str:
     return format_duration(timedelta(seconds=round(us / 1e6)))
+
+
+def blamed_hop(policy: Policy, provenance: Provenance, change: EvaluationChange) -> Hop:
+    """Return what made a promise late more than anything else, of a change that was recorded.
+
+    Raises:
+        PolicyError: it is not told of such promises, or nothing is known of it.
+    """
+    one = Evaluation(
+        policy_id=change.policy_id,
+        revision=change.revision,
+        kind=policy.kind,
+        target=change.target,
+        period=change.period,
+        state=State(change.state),
+        observed=change.observed,
+        threshold=change.threshold,
+        unit=change.unit,
+        due_us=change.due_us,
+        breached_us=change.breached_us,
+        recovered_us=change.recovered_us,
+        runs=change.runs,
+    )
+    late = why_late(policy, provenance, one, change.at_us)
+    if not late.hops:
+        raise PolicyError(f"{policy.id}: nothing is known of what made it late")
+    return late.ranked[0]

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # Runs of a job that are asked which ended last: those that started long before are not looked at.
 STARTED_LAST = 100
+# Before the id of a promise: the name of the job whose runs tell how it stands.
+PROMISE_JOBS = "sla."
 
 
 class LogEntry(msgspec.Struct, frozen=True):
@@ -136,6 +138,11 @@ class RunView(msgspec.Struct, frozen=True):
         return None if isinstance(self.key, WireKey) else self.key.dag_id
 
 
+def is_of_promise(run: RunView) -> bool:
+    """Whether a run tells how a promise stands: it is no work on data."""
+    return isinstance(run.key, WireKey) and run.job[1].startswith(PROMISE_JOBS)
+
+
 class JobUse(msgspec.Struct, frozen=True):
     """How many runs of a job belong to one DAG; None: to none. A job may have no runs at all."""
 
@@ -199,7 +206,10 @@ class ReadView(msgspec.Struct, frozen=True):
 
 
 class RunQuery(msgspec.Struct, frozen=True):
-    """Which runs to list, newest first."""
+    """Which runs to list, newest first.
+
+    Those that tell how promises stand are of no DAG, and listed by their job alone (`job`).
+    """
 
     dag_id: str | None = None
     job: str | None = None

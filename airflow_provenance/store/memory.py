@@ -42,6 +42,7 @@ from airflow_provenance.store.base import (
     StoredRun,
     VersionView,
     is_held,
+    is_of_promise,
     last_ended,
 )
 from airflow_provenance.store.dump import dump_facts
@@ -654,7 +655,7 @@ class MemoryStore(MemoryOutbox, MemoryPromises, MemoryAlerts):
 def _matches(view: RunView, query: RunQuery) -> bool:
     return (
         query.dag_id in (None, view.dag_id)
-        and query.job in (None, view.job[1])
+        and (query.job == view.job[1] if query.job is not None else not is_of_promise(view))
         and query.state in (None, view.state)
         and (query.since_us is None or view.listed_us >= query.since_us)
         and (query.after is None or (view.listed_us, view.id) < query.after)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflow_provenance.domain.clock import parse_time
+from airflow_provenance.formats.facets import SLA
+from airflow_provenance.store.base import RunQuery
 from airflow_provenance.store.sql.store import SqlStore
 from tests.support.service_host import Host, free_port, metric, wait_until
 
@@ -65,6 +68,19 @@ def breaches(host: Host) -> list[EvaluationChange]:
         store.close()
 
 
+def published(host: Host) -> list[tuple[str, str]]:
+    """The runs that tell of breaches: their jobs, and their states in the store."""
+    store = SqlStore(host.url)
+    try:
+        names = [name for _, name in store.job_names() if name.startswith("sla.")]
+        runs = [run for name in names for run in store.runs(RunQuery(job=name))]
+        docs = store.run_docs([run.id for run in runs])
+        told = {run.id: json.loads(docs[run.id].run_facets[SLA][2])["state"] for run in runs}
+        return [(run.job[1], run.state.name) for run in runs if told[run.id] == "breached"]
+    finally:
+        store.close()
+
+
 def in_force(host: Host) -> int:
     store = SqlStore(host.url)
     try:
@@ -100,6 +116,7 @@ def test_a_service_killed_over_two_deadlines_records_both_after_its_restart(
     host.start(roles="evaluate")
     time.sleep(3)
     assert breaches(host) == found
+    assert sorted(published(host)) == [("sla.done-0", "COMPLETE"), ("sla.done-1", "COMPLETE")]
 
 
 def test_two_services_at_once_write_one_row_for_each_breach(
@@ -119,6 +136,22 @@ def test_two_services_at_once_write_one_row_for_each_breach(
     wait_until(lambda: all("leads now" in host.logs() for host in hosts), "the other leads")
     time.sleep(2)
     assert sorted(one.period for one in breaches(hosts[0])) == due
+    each = [(f"sla.done-{number}", "COMPLETE") for number in range(3)]
+    assert sorted(published(hosts[0])) == each
+
+
+def test_who_does_not_want_runs_of_promises_gets_none(
+    make_host: Callable[[str], Host], tmp_path: Path
+) -> None:
+    promise_in(tmp_path, 3600)
+    host = make_host("one")
+    host.environment["AIRFLOW__PROVENANCE__SLA_PUBLISH"] = "False"
+    host.start(roles="evaluate")
+    wait_until(lambda: in_force(host) == 1, "it works")
+    promise_in(tmp_path, 3)
+    wait_until(lambda: len(breaches(host)) == 1, "it is told")
+    time.sleep(1.5)
+    assert published(host) == []
 
 
 def test_the_heartbeat_stops_with_the_service(

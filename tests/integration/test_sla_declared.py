@@ -67,3 +67,37 @@ def test_they_keep_what_was_said_and_have_the_dags_zone(declared: dict[str, Any]
         "notify": ["oncall"],
         "zone": "Europe/Berlin",
     }
+
+
+def test_airflows_own_deadlines_become_promises(declared: dict[str, Any]) -> None:
+    promised = {one["id"]: one for one in declared["with_deadline"]}
+    assert {slug: one["objective"] for slug, one in promised.items()} == {
+        "with_deadline.deadline-alert": {
+            "kind": "duration",
+            "at_most": "PT3600S",
+            "since": "logical_date",
+        },
+        "with_deadline.deadline-alert-2": {
+            "kind": "duration",
+            "at_most": "PT7200S",
+            "since": "queued",
+        },
+    }
+    every = {"scheduled", "backfill", "manual", "asset_triggered"}
+    assert all(set(one["runs"]) == every for one in promised.values())
+    assert {(one["severity"], one["zone"]) for one in promised.values()} == {
+        ("page", "Europe/Berlin")
+    }
+
+
+def test_what_sla_said_in_airflow_2_becomes_promises_of_tasks(declared: dict[str, Any]) -> None:
+    promised = {one["id"]: one for one in declared["with_sla"]}
+    assert {
+        slug: (one["target"]["task"], one["objective"]["at_most"], one["objective"]["since"])
+        for slug, one in promised.items()
+    } == {
+        "with_sla.by_default.sla": ("by_default", "PT7200S", "due"),
+        "with_sla.own.sla": ("own", "PT1800S", "due"),
+        "with_sla.decorated.sla": ("decorated", "PT7200S", "due"),
+    }
+    assert {(*one["runs"], one["owner"]) for one in promised.values()} == {("scheduled", "ann")}

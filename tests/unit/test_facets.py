@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from airflow_provenance.domain.evaluation_change import EvaluationChange
 from airflow_provenance.domain.identity import TaskRef
 from airflow_provenance.formats import facets
 from tests.support.facet_schemas import own_facet_problems
@@ -40,6 +42,27 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "* * run",
         [{"namespace": "file", "name": "/x", "level": "dataset", "rule": "* file//x dataset"}],
         1,
+    ),
+    facets.SLA: facets.sla_facet(
+        EvaluationChange(
+            policy_id="orders-fresh",
+            revision="ab" * 6,
+            period="shop/r8",
+            state="recovered",
+            owner="ann",
+            observed=7260.0,
+            threshold=7200.0,
+            unit="s",
+            due_us=1_800_000_000_000_000,
+            breached_us=1_800_000_000_000_000,
+            detected_us=1_800_000_001_000_000,
+            recovered_us=1_800_000_060_000_000,
+            cause="failed",
+            target="dataset:pg/orders",
+            seq=7,
+        ),
+        "freshness",
+        [{"namespace": "air", "name": "shop.load", "runId": str(UUID(int=7))}],
     ),
     facets.CONTENT: facets.content_facet(
         digest="ab" * 32,
@@ -92,6 +115,11 @@ def test_members_that_are_not_known_are_absent() -> None:
         (facets.CONTENT, "algorithm", None),
         (facets.TASK, "ioOnTask", "yes"),
         (facets.PARTITION, "key", ""),
+        (facets.SLA, "state", "late"),
+        (facets.SLA, "transition", 0),
+        (facets.SLA, "dueAt", "yesterday"),
+        (facets.SLA, "runs", [{"runId": "r"}]),
+        (facets.SLA, "policy", None),
         (facets.TRUNCATED, "facets", []),
         (facets.REDACTION, "total", 0),
         (facets.REDACTION, "byRule", {"literal": 1}),
@@ -140,6 +168,11 @@ def test_the_schemas_are_as_published() -> None:
         "airflowProvenance_truncated": ["facets"],
         "airflowProvenance_redaction": ["byRule", "total"],
         "airflowProvenance_granularity": ["datasets", "leftOut", "level", "rule"],
+        "airflowProvenance_sla": [
+            *("breachedAt", "cause", "detectedAt", "dueAt", "kind", "lateBySeconds", "observed"),
+            *("owner", "period", "policy", "recoveredAt", "revision", "runs", "severity", "state"),
+            *("target", "threshold", "transition", "unit"),
+        ],
         "airflowProvenance_content": [
             "algorithm",
             "columnCount",

@@ -1,7 +1,8 @@
 """Outcomes of checks of a dataset, of all tasks that checked what it is now.
 
 Marquez shows the outcomes that the newest event tells, and no others: every event that tells some
-must tell all of them.
+must tell all of them. How promises about the dataset stand (`collect.standing`) are outcomes, too:
+what a task writes next is told with them, so nothing need be published again for it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from airflow_provenance.collect.feeds.known import ends_sent
+from airflow_provenance.collect.standing import standings
 from airflow_provenance.domain.identity import TaskRunKey, key_digest
 from airflow_provenance.domain.run import VersionStatus
 from airflow_provenance.formats.facets import standard
@@ -81,7 +83,10 @@ def checked_versions(
 def outcomes_of(
     store: Store, dataset: DatasetRef, versions: Sequence[VersionView]
 ) -> list[Outcomes]:
-    """Return what was found out about versions, the latest last; of each check task the last."""
+    """Return what was found out about versions, the latest last; of each check task the last.
+
+    Of each promise about the dataset, too: it is of whatever is the newest version.
+    """
     runs: dict[int, RunView] = {}
     for version in versions:
         runs |= {one.id: one for one in store.readers(version.id, _READERS)}
@@ -93,6 +98,7 @@ def outcomes_of(
         for number, doc in docs.items()
         if (facet := _facet(dataset, doc)) is not None
     ]
+    found += [Outcomes(one.run, one.at_us, one.facet) for one in standings(store, dataset)]
     found.sort(key=lambda one: (one.at_us, key_digest(one.run.key)))
     last = {_task(one.run): one for one in found}
     return sorted(last.values(), key=lambda one: (one.at_us, key_digest(one.run.key)))

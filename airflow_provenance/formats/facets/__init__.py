@@ -7,6 +7,7 @@
 ``airflowProvenance_truncated``       run        facets left out because they were too large
 ``airflowProvenance_redaction``       run        how many secrets and values were removed
 ``airflowProvenance_granularity``     run        how closely the policy lets data be looked at
+``airflowProvenance_sla``             run        how a promise stands; on runs of promises alone
 ``airflowProvenance_content``         dataset    digest, size and time of the content that was seen
 ``airflowProvenance_partition``       dataset    which partition of the dataset was read or written
 ``airflowProvenance_asset``           dataset    its Airflow asset, with the ``extra`` of its events
@@ -30,10 +31,13 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provenance import __version__
+from airflow_provenance.domain.clock import format_time
+from airflow_provenance.domain.run import OF_PROMISES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from airflow_provenance.domain.evaluation_change import EvaluationChange
     from airflow_provenance.domain.identity import TaskRef
 
 TASK: Final = "airflowProvenance_task"
@@ -42,6 +46,7 @@ MANIFEST: Final = "airflowProvenance_manifest"
 TRUNCATED: Final = "airflowProvenance_truncated"
 REDACTION: Final = "airflowProvenance_redaction"
 GRANULARITY: Final = "airflowProvenance_granularity"
+SLA: Final = OF_PROMISES
 CONTENT: Final = "airflowProvenance_content"
 PARTITION: Final = "airflowProvenance_partition"
 ASSET: Final = "airflowProvenance_asset"
@@ -57,6 +62,7 @@ _SCHEMA_NAMES: Final = {
     TRUNCATED: "AirflowProvenanceTruncatedRunFacet",
     REDACTION: "AirflowProvenanceRedactionRunFacet",
     GRANULARITY: "AirflowProvenanceGranularityRunFacet",
+    SLA: "AirflowProvenanceSlaRunFacet",
     CONTENT: "AirflowProvenanceContentDatasetFacet",
     PARTITION: "AirflowProvenancePartitionDatasetFacet",
     ASSET: "AirflowProvenanceAssetDatasetFacet",
@@ -212,6 +218,41 @@ def granularity_facet(
     """
     others = [dict(one) for one in datasets]
     return _facet(GRANULARITY, level=level, rule=rule, datasets=others, leftOut=left_out)
+
+
+def sla_facet(change: EvaluationChange, kind: str, runs: Sequence[Mapping[str, str]]) -> Facet:
+    """Return `SLA`: a change of how a promise stands.
+
+    Args:
+        change: as it was recorded.
+        kind: of the promise.
+        runs: it was computed from, each with ``namespace`` and ``name`` of its job and ``runId``.
+    """
+    late_us = None
+    if change.recovered_us is not None and change.breached_us is not None:
+        late_us = change.recovered_us - change.breached_us
+    return _facet(
+        SLA,
+        policy=change.policy_id,
+        revision=change.revision,
+        kind=kind,
+        target=change.target,
+        period=change.period,
+        state=change.state,
+        transition=change.seq,
+        severity=change.severity,
+        owner=change.owner,
+        observed=change.observed,
+        threshold=change.threshold,
+        unit=change.unit or None,
+        dueAt=format_time(change.due_us),
+        breachedAt=format_time(change.breached_us),
+        detectedAt=format_time(change.detected_us),
+        recoveredAt=format_time(change.recovered_us),
+        lateBySeconds=None if late_us is None else late_us / 1e6,
+        cause=change.cause,
+        runs=[dict(one) for one in runs],
+    )
 
 
 def content_facet(

@@ -19,6 +19,10 @@ ASSERTIONS: Final = "dataQualityAssertions"
 INPUT_STATISTICS: Final = "inputStatistics"
 OUTPUT_STATISTICS: Final = "outputStatistics"
 JOB_DEPENDENCIES: Final = "jobDependencies"
+TEST: Final = "test"
+TAGS: Final = "tags"
+NOMINAL_TIME: Final = "nominalTime"
+JOB_TYPE: Final = "jobType"
 
 # Changes of a lifecycle after which nothing is left of what was there.
 REPLACING: Final = frozenset({"OVERWRITE", "CREATE", "TRUNCATE"})
@@ -48,6 +52,10 @@ _SCHEMA_URLS: Final = {
     JOB_DEPENDENCIES: (
         f"{_SPEC}/1-0-1/JobDependenciesRunFacet.json#/$defs/JobDependenciesRunFacet"
     ),
+    TEST: f"{_SPEC}/1-0-1/TestRunFacet.json#/$defs/TestRunFacet",
+    TAGS: f"{_SPEC}/1-0-0/TagsRunFacet.json#/$defs/TagsRunFacet",
+    JOB_TYPE: f"{_SPEC}/2-0-4/JobTypeJobFacet.json#/$defs/JobTypeJobFacet",
+    NOMINAL_TIME: f"{_SPEC}/1-0-1/NominalTimeRunFacet.json#/$defs/NominalTimeRunFacet",
 }
 
 
@@ -90,6 +98,56 @@ def dependencies_facet(
     ]
     rule = None if trigger_rule is None else trigger_rule.upper()
     return _facet(JOB_DEPENDENCIES, upstream=upstream, trigger_rule=rule)
+
+
+def blame_facet(namespace: str, name: str, run_id: str | None) -> Facet:
+    """Return the job, and the run of it if there was one, that a breach is put down to."""
+    job = {"namespace": namespace, "name": name}
+    run = None if run_id is None else {"runId": run_id}
+    upstream = _known(job=job, run=run, dependency_type="IMPLICIT_DEPENDENCY")
+    return _facet(JOB_DEPENDENCIES, upstream=[upstream])
+
+
+def test_facet(
+    name: str,
+    *,
+    status: Literal["pass", "fail", "skip"],
+    severity: str,
+    kind: str,
+    description: str | None,
+    expected: str | None,
+    actual: str | None,
+    params: Mapping[str, object],
+) -> Facet:
+    """Return the outcome of one test that the run is."""
+    test = _known(
+        name=name,
+        status=status,
+        severity=severity,
+        type=kind,
+        description=description,
+        expected=expected,
+        actual=actual,
+        params={**params},
+    )
+    return _facet(TEST, tests=[test])
+
+
+def tags_facet(tags: Mapping[str, str]) -> Facet:
+    """Return the tags of a run, of our own source."""
+    source = "AIRFLOW_PROVENANCE"
+    every = [{"key": key, "value": value, "source": source} for key, value in tags.items()]
+    return _facet(TAGS, tags=every)
+
+
+def job_type_facet(job_type: str) -> Facet:
+    """Return what kind of job it is."""
+    return _facet(JOB_TYPE, processingType="BATCH", integration="AIRFLOW", jobType=job_type)
+
+
+def nominal_time_facet(start: str) -> Facet:
+    """Return for when a run is."""
+    return _facet(NOMINAL_TIME, nominalStartTime=start)
 
 
 def lifecycle_facet(change: str = "OVERWRITE") -> Facet:

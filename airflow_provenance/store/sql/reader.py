@@ -18,6 +18,7 @@ from airflow_provenance.domain.run import NEVER_RAN, RunDoc, RunState, VersionSt
 from airflow_provenance.errors import SubjectError
 from airflow_provenance.formats.dependencies import dependencies_of
 from airflow_provenance.store.base import (
+    PROMISE_JOBS,
     STARTED_LAST,
     DatasetUse,
     Edge,
@@ -91,6 +92,9 @@ class SqlReader:
         if query.job is not None:
             where.append("j.name = ?")
             values.append(query.job)
+        else:
+            where.append("NOT (r.kind = 2 AND substr(j.name, 1, 4) = ?)")
+            values.append(PROMISE_JOBS)
         if query.state is not None:
             where.append("r.state = ?")
             values.append(int(query.state))
