@@ -16,10 +16,12 @@ import msgspec
 
 from airflow_provenance.errors import PolicyError, ProvenanceError, StoreUnavailableError
 from airflow_provenance.sla.changes import LEVELS, changes_of, next_due, wakes_us
-from airflow_provenance.sla.evaluate import LOOKBACK_US, evaluate
+from airflow_provenance.sla.evaluate import LOOKBACK_US, asks_from_us, evaluate
+from airflow_provenance.sla.facts import AsOf
 from airflow_provenance.sla.ledger import recorded_with_ledger
 from airflow_provenance.sla.objectives import ConsecutiveMisses, EndToEndLatency, MissingRun
 from airflow_provenance.sla.policy import from_plain
+from airflow_provenance.sla.prediction import Known
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -37,7 +39,7 @@ MARK = "evaluated"
 OBSERVED = "airflow_observed"
 _OBSERVE_US = 10_000_000
 _MARK_US = 60_000_000
-_AT_ONCE = 200  # promises whose changes are written together
+_AT_ONCE = 500  # promises that are read for, judged and written together
 _PAGE, _PAGES = 1000, 5
 _RUNS_AT_MOST = 50
 _MOMENTS_AT_MOST = 200
@@ -220,19 +222,22 @@ class Evaluator:
         written: list[EvaluationChange] = []
         if not slugs:
             return written
-        dag_ids = _dags(self._watched[slug] for slug in slugs)
-        since_us = min(self._since_us(self._watched[slug]) for slug in slugs)
-        provenance = recorded_with_ledger(self._store, dag_ids, since_us)
-        for start in range(0, len(slugs), _AT_ONCE):
+        # Those about one DAG or dataset together: what they look at is read once, and forgotten
+        # with them, so that memory does not grow with what is promised.
+        ordered = sorted(slugs, key=lambda slug: _together(self._watched[slug]))
+        for start in range(0, len(ordered), _AT_ONCE):
             if should_stop():
                 break
             changes: list[EvaluationChange] = []
             dues: dict[tuple[str, str], int | None] = {}
             wakes: dict[str, int] = {}
-            for slug in slugs[start : start + _AT_ONCE]:
+            some = ordered[start : start + _AT_ONCE]
+            provenance = self._provenance([self._watched[slug] for slug in some], now_us)
+            known: dict[int, Known] = {}
+            for slug in some:
                 one = self._watched[slug]
                 try:
-                    found, due_us, wakes[slug] = self._judge(one, provenance, now_us)
+                    found, due_us, wakes[slug] = self._judge(one, provenance, known, now_us)
                 except ProvenanceError as error:
                     if isinstance(error, StoreUnavailableError):
                         raise
@@ -249,17 +254,32 @@ class Evaluator:
         lookback_us = int(one.policy.expires_after.total_seconds() * 1e6) + 86_400_000_000
         return max(one.since_us, self._from_us - max(LOOKBACK_US, lookback_us))
 
+    def _provenance(self, some: Sequence[_Watched], now_us: int) -> Provenance:
+        """Return the facts that some promises look at; their runs are read together."""
+        since_us = min(map(self._since_us, some))
+        provenance = recorded_with_ledger(self._store, _dags(some), since_us)
+        first_us = now_us if self._mark_us is None else min(self._mark_us, now_us)
+        provenance.prepare(
+            (one.policy.target, asks_from_us(one.policy, first_us, self._since_us(one)))
+            for one in some
+        )
+        return provenance
+
     def _judge(
-        self, one: _Watched, provenance: Provenance, now_us: int
+        self, one: _Watched, provenance: Provenance, predicted: dict[int, Known], now_us: int
     ) -> tuple[list[EvaluationChange], int | None, int]:
         policy, since_us = one.policy, self._since_us(one)
         known = dict(self._known.get((policy.id, one.revision), {}))
+        seq = max((old.seq for old in known.values()), default=0)
         changes: list[EvaluationChange] = []
         evaluations: list[Any] = []
         for moment_us in [*self._moments(one, provenance, known, now_us), now_us]:
-            evaluations = evaluate(policy, provenance, moment_us, since_us)
+            if policy.at_risk is not None and moment_us not in predicted:
+                predicted[moment_us] = Known(AsOf(provenance, moment_us), moment_us)
+            learned = predicted.get(moment_us)
+            evaluations = evaluate(policy, provenance, moment_us, since_us, learned)
             for change in changes_of(policy, evaluations, known, moment_us, one.since_us):
-                seq = max((old.seq for old in known.values()), default=0) + 1
+                seq += 1
                 values: dict[str, Any] = {"seq": seq}
                 if change.detected_us is not None and moment_us == change.detected_us:
                     values["detected_us"] = now_us
@@ -301,6 +321,11 @@ class Evaluator:
             known = self._known.setdefault((one.policy_id, one.revision), {})
             known[one.period] = one
         return written
+
+
+def _together(one: _Watched) -> tuple[str, str]:
+    target = one.policy.target
+    return target.dag or target.dataset or target.job or "", one.policy.id
 
 
 def _dags(watched: Iterable[_Watched]) -> set[str]:

@@ -13,6 +13,7 @@ import msgspec
 
 from airflow_provenance.sla import costs, dataset_kinds, deadlines, ratio_kinds, run_kinds
 from airflow_provenance.sla.at_risk import with_predictions
+from airflow_provenance.sla.durations import microseconds
 from airflow_provenance.sla.evaluation import Evaluation, Maker, State
 from airflow_provenance.sla.facts import AsOf
 from airflow_provenance.sla.objectives import (
@@ -87,6 +88,16 @@ def evaluate(
     if policy.at_risk is not None:
         found = with_predictions(policy, seen, known or Known(seen, now_us), found)
     return found or [maker.nothing("no run of this kind is known")]
+
+
+def asks_from_us(policy: Policy, now_us: int, since_us: int) -> int:
+    """Return from when on an evaluation looks at runs, to read those of many promises together."""
+    objective = getattr(policy.objective, "of", None) or policy.objective
+    if isinstance(policy.objective, SuccessRatio):
+        return min(since_us, now_us - microseconds(policy.objective.window))
+    if isinstance(objective, Deadline):  # its first period began before, at most over a weekend
+        return since_us - 4 * deadlines.DAY_US
+    return since_us - deadlines.DAY_US if isinstance(objective, MissingRun) else since_us
 
 
 def _since(policy: Policy, seen: AsOf, since_us: int) -> int:

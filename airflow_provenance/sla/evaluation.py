@@ -49,7 +49,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     history: int = 0
 
 
-class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
+class Evaluation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One verdict.
 
     Attributes:

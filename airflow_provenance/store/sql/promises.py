@@ -26,6 +26,8 @@ _CHANGE = (
 _EXPECTED = "dag_id, due_us, logical_us, came_us"
 _CONDITION = "dag_id, kind, from_us, until_us, detail"
 _AT_ONCE = 300
+_NAMES = msgspec.json.Decoder(tuple[str, ...])
+_NUMBERS = msgspec.json.Decoder(tuple[int, ...])
 
 
 class SqlPromises:
@@ -177,6 +179,6 @@ def _change_values(one: EvaluationChange) -> tuple[Any, ...]:
 
 def _change(row: Sequence[Any]) -> EvaluationChange:
     values = dict(zip(_CHANGE.split(", "), row, strict=True))
-    values["notify"] = tuple(json.loads(values["notify"]))
-    values["runs"] = tuple(json.loads(values["runs"]))
+    values["notify"] = _NAMES.decode(values["notify"])
+    values["runs"] = _NUMBERS.decode(values["runs"])
     return EvaluationChange(**values)
