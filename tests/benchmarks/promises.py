@@ -7,25 +7,27 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow_provenance.store.sql.engine import writing
 from tests.benchmarks.promised import PROMISES, TASKS, Promised
 from tests.benchmarks.rounds import Timer, empty_store, rivals, summary, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from airflow_provenance.store.sql.store import SqlStore
+
 TICKS = ("first", "restart", "idle", "one")
 
 
 def _ticks(url: str, promises: Path, *more: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "tests.benchmarks.ticking", url, str(promises), *more]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - ours
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
@@ -71,22 +73,17 @@ def run(server: str | None, *, sizes: Sequence[tuple[int, int]], rounds: int) ->
                             "promises": promises,
                             "task_runs": world.task_runs,
                             "fill_s": round(timer.spent.wall, 1),
-                            **_measured(_apart(url, folder, promises), asked, rounds),
+                            **_measured(_untold(store, url), asked, rounds),
                         }
     return {"sizes": found, "rounds": rounds, "tasks": TASKS}
 
 
-def _apart(url: str, folder: str, promises: int) -> str:
-    """Return a store of the same runs in which nothing was evaluated; of PostgreSQL the same one.
-
-    There the promises of a smaller size were judged before: they are other revisions no more, so
-    each size has its own ids only on SQLite.
-    """
-    if not url.startswith("sqlite:///"):
-        return url
-    copy = Path(folder) / f"{promises}.db"
-    shutil.copyfile(url.removeprefix("sqlite:///"), copy)
-    return f"sqlite:///{copy}"
+def _untold(store: SqlStore, url: str) -> str:
+    """Forget what was told of an earlier size's promises."""
+    with writing(store._engine) as bulk:
+        for table_name in ("evaluation_change", "policy"):
+            bulk.execute(f"DELETE FROM {table_name} WHERE policy_id <> ?", [("",)])
+    return url
 
 
 def text(result: dict[str, Any]) -> str:

@@ -31,13 +31,18 @@ _IN_FORCE_US = 9 * 24 * _HOUR_US
 
 
 def _peak_mb() -> int:
+    # What the system counts of a process it counts from its parent's on; this does not.
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(one for one in status.read_text().splitlines() if one.startswith("VmHWM"))
+        return round(int(line.split()[1]) / 1024)
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 def _arrives(store: SqlStore) -> None:
     day = (format_time(_NIGHT_US) or "")[:10]
     times = {"start": f"{day}T23:00:00", "end": f"{day}T23:04:00"}
-    events = task_run("dag0", "task3", "manual__late", times["start"], **times)
+    events = task_run("dag0", "task3", f"manual__{time.time_ns()}", times["start"], **times)
     entries = [("E", json.dumps(one).replace('"air"', '"bench"').encode()) for one in events]
     store.ingest(entries, received_us=_NIGHT_US)  # type: ignore[arg-type]
 
