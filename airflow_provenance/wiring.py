@@ -101,6 +101,7 @@ def open_sources(store: Store, *, with_airflow: bool | None = None) -> PromiseSo
 
 def open_evaluator(store: Store) -> Evaluator:
     """Return what records how promises stand."""
+    from airflow_provenance.alerts.excuses import excusals_of
     from airflow_provenance.collect import airflow_expected
     from airflow_provenance.collect.evaluator import Evaluator
     from airflow_provenance.collect.expectations import Expectations
@@ -108,7 +109,7 @@ def open_evaluator(store: Store) -> Evaluator:
     has_airflow = settings.is_airflow_database_set()
     expectations = Expectations(store, airflow_expected) if has_airflow else None
     sources = open_sources(store, with_airflow=has_airflow)
-    return Evaluator(store, sources, expectations, SystemClock())
+    return Evaluator(store, sources, expectations, SystemClock(), excusals_of)
 
 
 def sends_spool(url: str | None) -> bool:

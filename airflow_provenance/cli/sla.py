@@ -13,6 +13,7 @@ from airflow_provenance import settings, wiring
 from airflow_provenance.cli import alerts, sla_status
 from airflow_provenance.cli.output import add_common, say, say_json, say_table, tell
 from airflow_provenance.domain.clock import SystemClock, format_time, parse_time
+from airflow_provenance.domain.evaluation_change import BURN
 from airflow_provenance.errors import EventError, PolicyError, SettingsError
 from airflow_provenance.sla.backtest import backtest
 from airflow_provenance.sla.durations import format_duration, microseconds, parse_duration
@@ -288,7 +289,13 @@ def _backtest(options: argparse.Namespace) -> int:
 def _newest(found: list[Evaluation]) -> Evaluation:
     """Return how a promise stands: its newest breach that is open, else its newest verdict."""
     broken = [one for one in found if one.state is State.BREACHED]
-    told = [one for one in found if one.state is not State.PENDING]
+    told = [
+        one
+        for one in found
+        # How fast a budget burns matters where it does.
+        if one.state is State.AT_RISK
+        or (one.state is not State.PENDING and not one.period.startswith(BURN))
+    ]
     return (broken or told or found)[-1]
 
 

@@ -35,6 +35,8 @@ def stored(store: Store, wanted: set[str]) -> Told | None:
         raise PolicyError(f"no promise is named {min(unknown)!r}: 'sla status' lists them")
     last: dict[tuple[str, str], EvaluationChange] = {}
     for one in store.latest_changes(max(SystemClock().now_us() - _BACK_US, 0)):
+        if one.is_burn and one.state != "at_risk":
+            continue  # that it burns no faster says nothing of how full the budget is
         key = one.policy_id, one.revision
         # What is broken and may still be made good is what matters, else the newest.
         if one.state == "breached" or key not in last or last[key].state != "breached":

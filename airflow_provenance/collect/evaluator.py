@@ -28,11 +28,15 @@ if TYPE_CHECKING:
 
     from airflow_provenance.collect.expectations import Expectations
     from airflow_provenance.collect.promise_sources import PromiseSources
+    from airflow_provenance.domain.alert import Action
     from airflow_provenance.domain.clock import Clock
     from airflow_provenance.domain.evaluation_change import EvaluationChange
+    from airflow_provenance.sla.calendar import Excusal
     from airflow_provenance.sla.facts import Provenance
     from airflow_provenance.sla.policy import Policy
     from airflow_provenance.store.base import Store
+
+    ExcusalsOf = Callable[[Sequence[Action], Iterable[Policy]], dict[str, tuple[Excusal, ...]]]
 
 _log = logging.getLogger(__name__)
 MARK = "evaluated"
@@ -41,6 +45,7 @@ _OBSERVE_US = 10_000_000
 _MARK_US = 60_000_000
 _AT_ONCE = 500  # promises that are read for, judged and written together
 _PAGE, _PAGES = 1000, 5
+_EXCUSED_US = 400 * 86_400_000_000  # no window of a promise is longer, as good as ever
 _RUNS_AT_MOST = 50
 _MOMENTS_AT_MOST = 200
 
@@ -69,6 +74,7 @@ class Evaluator:
         sources: the promises.
         expectations: the ledger; None where there is no Airflow.
         clock: the time.
+        excusals_of: says what people excused by hand, promise by promise; see `alerts.excuses`.
     """
 
     def __init__(
@@ -77,9 +83,10 @@ class Evaluator:
         sources: PromiseSources,
         expectations: Expectations | None,
         clock: Clock,
+        excusals_of: ExcusalsOf = lambda _actions, _policies: {},
     ) -> None:
         self._store, self._sources, self._expectations = store, sources, expectations
-        self._clock = clock
+        self._clock, self._excusals_of = clock, excusals_of
         self._watched: dict[str, _Watched] = {}
         self._known: dict[tuple[str, str], dict[str, EvaluationChange]] = {}
         self._wakes: dict[str, int] = {}
@@ -90,6 +97,8 @@ class Evaluator:
         self._from_us = 0
         self._outage: str | None = None  # of Airflow's database
         self._dues: dict[tuple[str, str], int | None] = {}
+        self._said: list[Action] = []
+        self._excusals: dict[str, tuple[Excusal, ...]] = {}
 
     def run_once(self, should_stop: Callable[[], bool] = lambda: False) -> Ticked:
         """Do a tick."""
@@ -105,6 +114,7 @@ class Evaluator:
         if seq != self._seq and not is_first:
             due |= self._touched(self._seq)
         due |= {slug for slug, us in self._wakes.items() if us <= now_us}
+        due |= self._excused(now_us)
         written = self._evaluate(
             [one for one in sorted(due) if one in self._watched], now_us, should_stop
         )
@@ -160,6 +170,7 @@ class Evaluator:
                 continue
             self._watched[row.policy_id] = _Watched(policy, row.revision, row.since_us)
         self._wakes = {slug: us for slug, us in self._wakes.items() if slug in self._watched}
+        self._excusals = self._excusals_of(self._said, self._ratios())
 
     def _tell(self, problems: Sequence[str]) -> None:
         """Say what is wrong, once for as long as it is."""
@@ -203,6 +214,21 @@ class Evaluator:
         jobs = {name for view in views for name in (view.job[1], "/".join(view.job))}
         datasets = self._datasets(runs)
         return {slug for slug, one in self._watched.items() if _is_of(one, dags, jobs, datasets)}
+
+    def _excused(self, now_us: int) -> set[str]:
+        """Take up what people excused; return the promises whose budgets that may spare."""
+        said = [one for one in self._store.actions(now_us - _EXCUSED_US) if one.kind == "excuse"]
+        if said == self._said:
+            return set()
+        before, self._excusals = self._excusals, self._excusals_of(said, self._ratios())
+        self._said = said
+        return {
+            slug for slug in before | self._excusals if before.get(slug) != self._excusals.get(slug)
+        }
+
+    def _ratios(self) -> list[Policy]:
+        policies = (one.policy for one in self._watched.values())
+        return [one for one in policies if isinstance(one.objective, LEVELS)]
 
     def _datasets(self, runs: set[int]) -> set[str] | None:
         """Return the datasets of some runs by their names; None: better look at all."""
@@ -269,6 +295,8 @@ class Evaluator:
         self, one: _Watched, provenance: Provenance, predicted: dict[int, Known], now_us: int
     ) -> tuple[list[EvaluationChange], int | None, int]:
         policy, since_us = one.policy, self._since_us(one)
+        if by_hand := self._excusals.get(policy.id, ()):
+            policy = msgspec.structs.replace(policy, excusals=(*policy.excusals, *by_hand))
         known = dict(self._known.get((policy.id, one.revision), {}))
         seq = max((old.seq for old in known.values()), default=0)
         changes: list[EvaluationChange] = []

@@ -195,13 +195,20 @@ class Throughput(Objective, frozen=True):
 
 
 class SuccessRatio(Objective, frozen=True):
-    """Of the runs that ended in the window at least this part succeeded."""
+    """Of the runs that ended in the window at least this part succeeded.
+
+    The rest is an error budget. How fast it burns is told apart from that it is used up: with
+    ``alert_on`` ``burn_rate``, by pairs of windows (`burn_rate`) that page or make a ticket.
+    """
 
     at_least: float
     window: timedelta = timedelta(days=30)
     min_events: int = 1
     # Whether a single failure may page; a daily DAG would page at every failure.
     page_on_one: bool = False
+    alert_on: Literal["burn_rate", "ratio"] = "burn_rate"
+    # Whether failures that somebody excuses by hand (`sla excuse`) use up the budget all the same.
+    count_excused: bool = False
 
     def __post_init__(self) -> None:
         self._ratio("at_least")

@@ -42,6 +42,8 @@ def _peak_mb() -> int:
 def _arrives(store: SqlStore) -> None:
     day = (format_time(_NIGHT_US) or "")[:10]
     times = {"start": f"{day}T23:00:00", "end": f"{day}T23:04:00"}
+    # By hand, so that it counts for no promise: the next size is told the same of the same runs.
+    times |= {"run_type": "manual"}
     events = task_run("dag0", "task3", f"manual__{time.time_ns()}", times["start"], **times)
     entries = [("E", json.dumps(one).replace('"air"', '"bench"').encode()) for one in events]
     store.ingest(entries, received_us=_NIGHT_US)  # type: ignore[arg-type]
