@@ -12,6 +12,7 @@ from airflow_provenance.sla import causes
 from airflow_provenance.sla.calendar import due_instants, find_zone, local_day
 from airflow_provenance.sla.durations import format_duration, microseconds
 from airflow_provenance.sla.evaluation import Evaluation, Maker, State
+from airflow_provenance.sla.periods import in_periods
 from airflow_provenance.sla.run_kinds import counted, instances
 
 if TYPE_CHECKING:
@@ -36,12 +37,12 @@ def deadline(
     if policy.target.dataset is not None:
         written = provenance.writes(policy.target.dataset, windows[0][0])
         return [_written_by(written, maker, *one) for one in windows]
-    runs = counted(policy, provenance.runs(policy.target, windows[0][0] - DAY_US))
-    found = []
-    for before_us, due_us in windows:
-        mine = [run for run in runs if before_us < (run.due_us or 0) <= due_us]
-        found.append(_by_deadline(policy, provenance, maker, (before_us, due_us), mine))
-    return found
+    # A run that is late for the period before must not count for the first that is told.
+    first_us = windows[0][0]
+    every = [*due_windows(policy, promised, first_us, first_us)[:1], *windows]
+    runs = counted(policy, provenance.runs(policy.target, every[0][0] - DAY_US))
+    found = list(zip(every, in_periods(provenance, runs, every), strict=True))
+    return [_by_deadline(policy, provenance, maker, *one) for one in found[-len(windows) :]]
 
 
 def due_windows(

@@ -95,8 +95,8 @@ def asks_from_us(policy: Policy, now_us: int, since_us: int) -> int:
     objective = getattr(policy.objective, "of", None) or policy.objective
     if isinstance(policy.objective, SuccessRatio):
         return min(since_us, now_us - microseconds(policy.objective.window))
-    if isinstance(objective, Deadline):  # its first period began before, at most over a weekend
-        return since_us - 4 * deadlines.DAY_US
+    if isinstance(objective, Deadline):  # from the period before the first; there are weekends
+        return since_us - 5 * deadlines.DAY_US
     return since_us - deadlines.DAY_US if isinstance(objective, MissingRun) else since_us
 
 

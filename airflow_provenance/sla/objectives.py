@@ -88,8 +88,8 @@ class Duration(Objective, frozen=True):
 class Deadline(Objective, frozen=True):
     """Done by a local time of every day of the calendar.
 
-    A day's runs are those that were due after the last deadline and until this one; one success
-    among them keeps the promise.
+    A day's runs are those that were due after the last deadline and until this one (`periods`); one
+    success among them keeps the promise.
     """
 
     at: str
