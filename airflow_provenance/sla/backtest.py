@@ -78,7 +78,7 @@ def backtest(
         while waiting is not None and waiting.received_us <= now_us:
             if waiting.raw is None:
                 raise StoreError("the log's raw entries have expired: there is nothing to replay")
-            kind: Kind = "N" if waiting.kind == "N" else "E"
+            kind: Kind = "N" if waiting.kind == "note" else "E"
             known.ingest([(kind, waiting.raw)], received_us=waiting.received_us)
             waiting = next(rest, None)
         yield from changes.at(known, now_us)
