@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from airflow_provenance.collect.touched import touched
 from airflow_provenance.errors import PolicyError, ProvenanceError, StoreUnavailableError
 from airflow_provenance.sla.changes import LEVELS, changes_of, next_due, wakes_us
 from airflow_provenance.sla.evaluate import LOOKBACK_US, asks_from_us, evaluate
 from airflow_provenance.sla.facts import AsOf
 from airflow_provenance.sla.ledger import recorded_with_ledger
-from airflow_provenance.sla.objectives import ConsecutiveMisses, EndToEndLatency, MissingRun
+from airflow_provenance.sla.objectives import ConsecutiveMisses, MissingRun
 from airflow_provenance.sla.policy import from_plain
 from airflow_provenance.sla.prediction import Known
 
@@ -44,9 +45,7 @@ OBSERVED = "airflow_observed"
 _OBSERVE_US = 10_000_000
 _MARK_US = 60_000_000
 _AT_ONCE = 500  # promises that are read for, judged and written together
-_PAGE, _PAGES = 1000, 5
 _EXCUSED_US = 400 * 86_400_000_000  # no window of a promise is longer, as good as ever
-_RUNS_AT_MOST = 50
 _MOMENTS_AT_MOST = 200
 
 
@@ -112,7 +111,8 @@ class Evaluator:
             self._observe_at_us = now_us + _OBSERVE_US
         seq = self._store.last_seq()
         if seq != self._seq and not is_first:
-            due |= self._touched(self._seq)
+            policies = [one.policy for one in self._watched.values()]
+            due |= touched(self._store, policies, self._seq)
         due |= {slug for slug, us in self._wakes.items() if us <= now_us}
         due |= self._excused(now_us)
         written = self._evaluate(
@@ -193,28 +193,6 @@ class Evaluator:
         self._store.set_mark(OBSERVED, now_us)
         return {slug for slug, one in self._watched.items() if one.policy.target.dag in changed}
 
-    def _touched(self, after_seq: int) -> set[str]:
-        """Return the promises about what was recorded since an entry."""
-        runs: set[int] = set()
-        is_all = False
-        for _ in range(_PAGES):
-            entries = self._store.entries(after_seq=after_seq, limit=_PAGE)
-            runs |= {one.run_id for one in entries if one.run_id is not None}
-            is_all = is_all or any(one.run_id is None for one in entries)
-            if len(entries) < _PAGE:
-                break
-            after_seq = entries[-1].seq
-        else:
-            is_all = True
-        if is_all:
-            return set(self._watched)
-        runs |= set(self._store.absorbers(runs).values())
-        views = self._store.runs_by_id(runs).values()
-        dags = {view.dag_id for view in views}
-        jobs = {name for view in views for name in (view.job[1], "/".join(view.job))}
-        datasets = self._datasets(runs)
-        return {slug for slug, one in self._watched.items() if _is_of(one, dags, jobs, datasets)}
-
     def _excused(self, now_us: int) -> set[str]:
         """Take up what people excused; return the promises whose budgets that may spare."""
         said = [one for one in self._store.actions(now_us - _EXCUSED_US) if one.kind == "excuse"]
@@ -229,16 +207,6 @@ class Evaluator:
     def _ratios(self) -> list[Policy]:
         policies = (one.policy for one in self._watched.values())
         return [one for one in policies if isinstance(one.objective, LEVELS)]
-
-    def _datasets(self, runs: set[int]) -> set[str] | None:
-        """Return the datasets of some runs by their names; None: better look at all."""
-        if not any(one.policy.target.dataset for one in self._watched.values()):
-            return set()
-        if len(runs) > _RUNS_AT_MOST:
-            return None
-        refs = {one.dataset for run in runs for one in self._store.versions_of_run(run)}
-        refs |= {one.dataset for run in runs for one in self._store.reads_of_run(run)}
-        return {name for ref in refs for name in (ref[1], "/".join(ref))}
 
     # ---- What is found ---------------------------------------------------------------------------
 
@@ -358,16 +326,3 @@ def _together(one: _Watched) -> tuple[str, str]:
 
 def _dags(watched: Iterable[_Watched]) -> set[str]:
     return {dag for one in watched if (dag := one.policy.target.dag) is not None}
-
-
-def _is_of(one: _Watched, dags: set[str | None], jobs: set[str], datasets: set[str] | None) -> bool:
-    target = one.policy.target
-    if target.dag is not None:
-        return target.dag in dags
-    if target.job is not None:
-        return target.job in jobs
-    if datasets is None or isinstance(one.policy.objective, EndToEndLatency):
-        return True
-    name = target.dataset or ""
-    name = f"file/{name.removeprefix('file://')}" if name.startswith("file:///") else name
-    return name in datasets

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from airflow_provenance.alerts.excuses import excusals_of
 from airflow_provenance.collect.evaluator import Evaluator
 from airflow_provenance.collect.promise_sources import PromiseSources
 from airflow_provenance.domain.clock import FixedClock, format_time
@@ -77,10 +78,10 @@ def main() -> None:
     if options.first:
         store.put_policies(sources.rows(), _NIGHT_US - _IN_FORCE_US)
         store.set_mark("evaluated", _NIGHT_US)
-        found["first"] = _tick(Evaluator(store, sources, None, clock))
+        found["first"] = _tick(Evaluator(store, sources, None, clock, excusals_of))
     else:
         clock.us += _HOUR_US
-        evaluator = Evaluator(store, sources, None, clock)
+        evaluator = Evaluator(store, sources, None, clock, excusals_of)
         found["restart"] = _tick(evaluator)
         clock.us += 1_000_000
         ticks = [_tick(evaluator) for _ in range(5)]
