@@ -142,10 +142,11 @@ class RecordedProvenance:
             first = next((n for n, one in enumerate(good) if _end(one) >= since_us), len(good))
             good = good[max(first - before, 0) :]
         unread = [one for one in good if one.id not in self._wrote]
-        views = self._store.runs_by_id({one.run_id for one in unread if one.run_id is not None})
-        runs = {run.id: run for run in self._facts_of(views.values())}
+        wrote_it = {one.run_id for one in unread if one.run_id is not None}
+        if fresh := wrote_it - self._facts.keys():
+            self._facts_of(self._store.runs_by_id(fresh).values())
         for one in unread:
-            run = runs.get(one.run_id or 0)
+            run = self._facts.get(one.run_id or 0)
             if run is None or one.ended_us is None:
                 self._wrote[one.id] = None
                 continue
