@@ -66,6 +66,12 @@ OPTIONS: dict[str, Option] = {
             "Days to keep raw events after their facts were derived.",
         ),
         Option(
+            "sla_retention_days",
+            "integer",
+            "400",
+            "Days to keep how promises stood, and what was expected of DAGs.",
+        ),
+        Option(
             "max_event_bytes",
             "integer",
             str(16 * 1024 * 1024),
@@ -275,6 +281,11 @@ def spool_dir() -> Path:
 def raw_retention_days() -> int:
     """[provenance] raw_retention_days: how long raw events are kept."""
     return _whole_number("raw_retention_days")
+
+
+def sla_retention_days() -> int:
+    """[provenance] sla_retention_days: how long it is kept how promises stood."""
+    return _whole_number("sla_retention_days")
 
 
 def max_event_bytes() -> int:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from airflow_provenance.store.base import ProvenanceWriter, Store
 
 _DAY_US = 86_400_000_000
+_EVALUATED_DAYS = 31
 # The service must be able to end within 2 s, and ends between batches.
 SERVICE_BATCH_BYTES = 1024 * 1024
 # For one batch over HTTP; nobody's task waits for it.
@@ -67,6 +68,15 @@ def migrate_store(url: str | None = None) -> tuple[str | None, str]:
 def retention_horizon_us() -> int:
     """Return the time before which raw events are to be dropped, by ``raw_retention_days``."""
     return max(SystemClock().now_us() - settings.raw_retention_days() * _DAY_US, 0)
+
+
+def promises_horizon_us() -> int:
+    """Return the time before which is to be forgotten how promises stood: ``sla_retention_days``.
+
+    What the evaluator goes by is never forgotten: a period is looked at for as long as this.
+    """
+    days = max(settings.sla_retention_days(), _EVALUATED_DAYS)
+    return max(SystemClock().now_us() - days * _DAY_US, 0)
 
 
 def open_reconciler(store: Store, *, grace_seconds: float | None = None) -> Reconciler:
@@ -106,6 +116,7 @@ def open_sources(store: Store, *, with_airflow: bool | None = None) -> PromiseSo
 
 def open_evaluator(store: Store) -> Evaluator:
     """Return what records how promises stand."""
+    from airflow_provenance.alerts.excuses import excusals_of
     from airflow_provenance.collect import airflow_expected
     from airflow_provenance.collect.evaluator import Evaluator
     from airflow_provenance.collect.expectations import Expectations
@@ -113,7 +124,7 @@ def open_evaluator(store: Store) -> Evaluator:
     has_airflow = settings.is_airflow_database_set()
     expectations = Expectations(store, airflow_expected) if has_airflow else None
     sources = open_sources(store, with_airflow=has_airflow)
-    return Evaluator(store, sources, expectations, SystemClock())
+    return Evaluator(store, sources, expectations, SystemClock(), excusals_of)
 
 
 def open_publisher(store: Store) -> Publisher | None:

@@ -45,7 +45,8 @@ class Group(NamedTuple):
         return has_fired and now_us < one.ended_us + self.route.keep_firing_us
 
     def _is_wanted(self, one: Alert) -> bool:
-        return self.route.at_risk or one.broken_as != "at_risk"
+        # A budget that burns is measured; what only is likely is told where a route asks for it.
+        return self.route.at_risk or one.broken_as != "at_risk" or one.change.is_burn
 
     def missed(self, incident: Incident) -> list[Alert]:
         """Return what was broken for long enough, and was over before anybody could tell it."""

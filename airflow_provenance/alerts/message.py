@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import quote
 
 from airflow_provenance.domain.clock import format_time
+from airflow_provenance.domain.evaluation_change import BURN
 from airflow_provenance.sla import causes
 from airflow_provenance.sla.amounts import amount_text, moment_text
 from airflow_provenance.sla.durations import format_duration
@@ -229,7 +230,8 @@ def _links(item: Item, clean: Cleaner, base_url: str | None) -> tuple[tuple[str,
     if kind == "task":
         dag, _, task = target.partition(".")
     url = f"{base_url.rstrip('/')}/dags/{quote(clean.name(dag), safe='')}"
-    run = item.period.partition("/")[2].partition("#")[0]
+    is_run = not item.period.startswith(BURN)
+    run = item.period.partition("/")[2].partition("#")[0] if is_run else ""
     if run:
         url += f"/runs/{quote(clean.name(run), safe='')}"
     if task:

@@ -6,7 +6,7 @@ An alert is a promise in a period. Numbered, as tests name them:
 2. at risk, then broken: the same alert, and its time to hold begins anew;
 3. made good, expired, suspended or open again: it ends;
 4. a later period was kept: what was broken before it ends, too. So ends what nothing makes good,
-   as a run that took too long;
+   as a run that took too long; how fast an error budget burns is no later period of how full it is;
 5. nothing to judge by (`no_data`): it stays as it was;
 6. made good before anybody saw it broken, as after an outage: an alert that began and ended.
 """
@@ -41,18 +41,25 @@ PASSED = "a later period was kept"
 
 def labels_of(change: EvaluationChange) -> dict[str, str]:
     """Return what an alert is matched and grouped by."""
-    kind, _, name = change.target.partition(":")
     labels = {
+        **target_labels(change.target),
         "policy": change.policy_id,
-        "target": change.target,
         "severity": change.severity,
         "owner": change.owner or "",
-        "dag": name.partition(".")[0] if kind == "task" else name if kind == "dag" else "",
-        "channel": name if kind == "channel" else "",
         # The window of a clock moves on while it is broken: that is one alert, not one each time.
         "period": "" if _is_moving(change) else change.period,
     }
     return {name: text for name, text in labels.items() if text}
+
+
+def target_labels(target: str) -> dict[str, str]:
+    """Return what an alert is matched by of what a promise is about."""
+    kind, _, name = target.partition(":")
+    return {
+        "target": target,
+        "dag": name.partition(".")[0] if kind == "task" else name if kind == "dag" else "",
+        "channel": name if kind == "channel" else "",
+    }
 
 
 def fingerprint(labels: Mapping[str, str]) -> str:
@@ -134,6 +141,8 @@ def _ended(known: Alert, change: EvaluationChange, outcome: str) -> Alert:
 
 def _is_before(alert: Alert, change: EvaluationChange) -> bool:
     before = alert.change
+    if before.is_burn or change.is_burn:  # a budget that burns no more was used up all the same
+        return False
     if (before.policy_id, before.target) != (change.policy_id, change.target):
         return False
     if before.due_us is not None and change.due_us is not None:

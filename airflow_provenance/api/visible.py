@@ -13,7 +13,7 @@ every DAG, and of who may not, only the pages take longer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
@@ -112,6 +112,9 @@ class VisibleReader:
 
         return _filled(scan, self._seen_runs, query.limit)
 
+    def runs_of(self, jobs: Collection[str], since_us: int, began_us: int) -> list[RunView]:
+        return self._seen_runs(self._store.runs_of(jobs, since_us, began_us))
+
     def runs_named(self, name: str) -> list[RunView]:
         return self._seen_runs(self._store.runs_named(name))
 
@@ -178,8 +181,8 @@ class VisibleReader:
     def reads_of_run(self, run_id: int) -> list[ReadView]:
         return self._store.reads_of_run(run_id) if self.runs_by_id([run_id]) else []
 
-    def runs_reading(self, dataset: DatasetRef) -> list[int]:
-        return sorted(self.runs_by_id(self._store.runs_reading(dataset)))
+    def runs_reading(self, dataset: DatasetRef, since_us: int = 0) -> list[int]:
+        return sorted(self.runs_by_id(self._store.runs_reading(dataset, since_us)))
 
     def trace(self, nodes: Sequence[int], direction: Direction, depth: int | None) -> list[Edge]:
         return self._store.trace(nodes, direction, depth)

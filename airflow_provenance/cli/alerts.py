@@ -6,6 +6,8 @@ import getpass
 import re
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from airflow_provenance import settings, wiring
 from airflow_provenance.alerts.channels.known import parse_channels
 from airflow_provenance.alerts.deliver import channel_problem
@@ -97,7 +99,11 @@ def _act(options: argparse.Namespace) -> int:
     store = wiring.open_store(options.store)
     try:
         alerts = [one for one in store.alert_state().alerts.values() if one.ended_us is None]
-        met = sorted(one.change.policy_id for one in alerts if match(matchers, one.labels))
+        meant = [one for one in alerts if match(matchers, one.labels)]
+        met = sorted(one.change.policy_id for one in meant)
+        if options.kind == "excuse":  # with what is broken, from when it broke
+            since_us = min([now_us, *(one.began_us for one in meant)])
+            action = msgspec.structs.replace(action, at_us=since_us)
         if options.kind == "ack" and not met:
             raise SubjectError("nothing that is broken matches: 'sla alerts' lists what is")
         action = store.add_action(action)

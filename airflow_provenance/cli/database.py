@@ -19,7 +19,9 @@ def register(commands: Any) -> None:
     migrate = actions.add_parser("migrate", help="bring the schema up to this release")
     check = actions.add_parser("check", help="tell whether the schema is this release's")
     expire = actions.add_parser(
-        "expire", help="drop raw events past raw_retention_days; their facts stay, frozen"
+        "expire",
+        help="drop raw events past raw_retention_days (their facts stay, frozen), and how promises "
+        "stood past sla_retention_days",
     )
     for action, function in ((migrate, _migrate), (check, _check), (expire, _expire)):
         add_common(action)
@@ -54,9 +56,13 @@ def _expire(options: argparse.Namespace) -> int:
     before_us = wiring.retention_horizon_us()
     store = wiring.open_store(options.store)
     dropped = store.expire(before_us)
+    changes = store.expire_promises(wiring.promises_horizon_us())
     store.close()
     if options.json:
-        say_json({"dropped": dropped, "before": format_time(before_us)})
+        before = format_time(before_us)
+        say_json({"dropped": dropped, "before": before, "evaluation_changes": changes})
     else:
         say(f"Dropped {dropped} raw events from before {format_time(before_us)} ({days} days).")
+        if changes:
+            say(f"Dropped {changes} changes of how promises stood, past sla_retention_days.")
     return 0

@@ -62,7 +62,8 @@ def stored(store: Store, wanted: set[str]) -> Told | None:
         raise PolicyError(f"no promise is named {min(unknown)!r}: 'sla status' lists them")
     changes: dict[tuple[str, str], list[EvaluationChange]] = {}
     for one in store.latest_changes(max(SystemClock().now_us() - _BACK_US, 0)):
-        changes.setdefault((one.policy_id, one.revision), []).append(one)
+        if not one.is_burn or one.state == "at_risk":  # see `sla.standing`
+            changes.setdefault((one.policy_id, one.revision), []).append(one)
     dags = {json.loads(one.body)["target"].get("dag", "") for one in policies} - {""}
     provenance = recorded_with_ledger(store, dags, evaluated_us - LOOKBACK_US)
     stands = []

@@ -14,33 +14,38 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from airflow_provenance.collect.touched import touched
 from airflow_provenance.errors import PolicyError, ProvenanceError, StoreUnavailableError
 from airflow_provenance.sla.changes import LEVELS, changes_of, next_due, wakes_us
-from airflow_provenance.sla.evaluate import LOOKBACK_US, evaluate
+from airflow_provenance.sla.evaluate import LOOKBACK_US, asks_from_us, evaluate
+from airflow_provenance.sla.facts import AsOf
 from airflow_provenance.sla.ledger import recorded_with_ledger
-from airflow_provenance.sla.objectives import ConsecutiveMisses, EndToEndLatency, MissingRun
+from airflow_provenance.sla.objectives import ConsecutiveMisses, MissingRun
 from airflow_provenance.sla.policy import from_plain
-from airflow_provenance.store.base import is_of_promise
+from airflow_provenance.sla.prediction import Known
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from airflow_provenance.collect.expectations import Expectations
     from airflow_provenance.collect.promise_sources import PromiseSources
+    from airflow_provenance.domain.alert import Action
     from airflow_provenance.domain.clock import Clock
     from airflow_provenance.domain.evaluation_change import EvaluationChange
+    from airflow_provenance.sla.calendar import Excusal
     from airflow_provenance.sla.facts import Provenance
     from airflow_provenance.sla.policy import Policy
     from airflow_provenance.store.base import Store
+
+    ExcusalsOf = Callable[[Sequence[Action], Iterable[Policy]], dict[str, tuple[Excusal, ...]]]
 
 _log = logging.getLogger(__name__)
 MARK = "evaluated"
 OBSERVED = "airflow_observed"
 _OBSERVE_US = 10_000_000
 _MARK_US = 60_000_000
-_AT_ONCE = 200  # promises whose changes are written together
-_PAGE, _PAGES = 1000, 5
-_RUNS_AT_MOST = 50
+_AT_ONCE = 500  # promises that are read for, judged and written together
+_EXCUSED_US = 400 * 86_400_000_000  # no window of a promise is longer, as good as ever
 _MOMENTS_AT_MOST = 200
 
 
@@ -68,6 +73,7 @@ class Evaluator:
         sources: the promises.
         expectations: the ledger; None where there is no Airflow.
         clock: the time.
+        excusals_of: says what people excused by hand, promise by promise; see `alerts.excuses`.
     """
 
     def __init__(
@@ -76,9 +82,10 @@ class Evaluator:
         sources: PromiseSources,
         expectations: Expectations | None,
         clock: Clock,
+        excusals_of: ExcusalsOf = lambda _actions, _policies: {},
     ) -> None:
         self._store, self._sources, self._expectations = store, sources, expectations
-        self._clock = clock
+        self._clock, self._excusals_of = clock, excusals_of
         self._watched: dict[str, _Watched] = {}
         self._known: dict[tuple[str, str], dict[str, EvaluationChange]] = {}
         self._wakes: dict[str, int] = {}
@@ -89,6 +96,8 @@ class Evaluator:
         self._from_us = 0
         self._outage: str | None = None  # of Airflow's database
         self._dues: dict[tuple[str, str], int | None] = {}
+        self._said: list[Action] = []
+        self._excusals: dict[str, tuple[Excusal, ...]] = {}
 
     def run_once(self, should_stop: Callable[[], bool] = lambda: False) -> Ticked:
         """Do a tick."""
@@ -102,8 +111,10 @@ class Evaluator:
             self._observe_at_us = now_us + _OBSERVE_US
         seq = self._store.last_seq()
         if seq != self._seq and not is_first:
-            due |= self._touched(self._seq)
+            policies = [one.policy for one in self._watched.values()]
+            due |= touched(self._store, policies, self._seq)
         due |= {slug for slug, us in self._wakes.items() if us <= now_us}
+        due |= self._excused(now_us)
         written = self._evaluate(
             [one for one in sorted(due) if one in self._watched], now_us, should_stop
         )
@@ -159,6 +170,7 @@ class Evaluator:
                 continue
             self._watched[row.policy_id] = _Watched(policy, row.revision, row.since_us)
         self._wakes = {slug: us for slug, us in self._wakes.items() if slug in self._watched}
+        self._excusals = self._excusals_of(self._said, self._ratios())
 
     def _tell(self, problems: Sequence[str]) -> None:
         """Say what is wrong, once for as long as it is."""
@@ -181,37 +193,20 @@ class Evaluator:
         self._store.set_mark(OBSERVED, now_us)
         return {slug for slug, one in self._watched.items() if one.policy.target.dag in changed}
 
-    def _touched(self, after_seq: int) -> set[str]:
-        """Return the promises about what was recorded since an entry."""
-        runs: set[int] = set()
-        is_all = False
-        for _ in range(_PAGES):
-            entries = self._store.entries(after_seq=after_seq, limit=_PAGE)
-            runs |= {one.run_id for one in entries if one.run_id is not None}
-            is_all = is_all or any(one.run_id is None for one in entries)
-            if len(entries) < _PAGE:
-                break
-            after_seq = entries[-1].seq
-        else:
-            is_all = True
-        if is_all:
-            return set(self._watched)
-        runs |= set(self._store.absorbers(runs).values())
-        views = self._store.runs_by_id(runs).values()
-        dags = {view.dag_id for view in views}
-        jobs = {name for view in views for name in (view.job[1], "/".join(view.job))}
-        datasets = self._datasets({view.id for view in views if not is_of_promise(view)})
-        return {slug for slug, one in self._watched.items() if _is_of(one, dags, jobs, datasets)}
-
-    def _datasets(self, runs: set[int]) -> set[str] | None:
-        """Return the datasets of some runs by their names; None: better look at all."""
-        if not any(one.policy.target.dataset for one in self._watched.values()):
+    def _excused(self, now_us: int) -> set[str]:
+        """Take up what people excused; return the promises whose budgets that may spare."""
+        said = [one for one in self._store.actions(now_us - _EXCUSED_US) if one.kind == "excuse"]
+        if said == self._said:
             return set()
-        if len(runs) > _RUNS_AT_MOST:
-            return None
-        refs = {one.dataset for run in runs for one in self._store.versions_of_run(run)}
-        refs |= {one.dataset for run in runs for one in self._store.reads_of_run(run)}
-        return {name for ref in refs for name in (ref[1], "/".join(ref))}
+        before, self._excusals = self._excusals, self._excusals_of(said, self._ratios())
+        self._said = said
+        return {
+            slug for slug in before | self._excusals if before.get(slug) != self._excusals.get(slug)
+        }
+
+    def _ratios(self) -> list[Policy]:
+        policies = (one.policy for one in self._watched.values())
+        return [one for one in policies if isinstance(one.objective, LEVELS)]
 
     # ---- What is found ---------------------------------------------------------------------------
 
@@ -221,19 +216,22 @@ class Evaluator:
         written: list[EvaluationChange] = []
         if not slugs:
             return written
-        dag_ids = _dags(self._watched[slug] for slug in slugs)
-        since_us = min(self._since_us(self._watched[slug]) for slug in slugs)
-        provenance = recorded_with_ledger(self._store, dag_ids, since_us)
-        for start in range(0, len(slugs), _AT_ONCE):
+        # Those about one DAG or dataset together: what they look at is read once, and forgotten
+        # with them, so that memory does not grow with what is promised.
+        ordered = sorted(slugs, key=lambda slug: _together(self._watched[slug]))
+        for start in range(0, len(ordered), _AT_ONCE):
             if should_stop():
                 break
             changes: list[EvaluationChange] = []
             dues: dict[tuple[str, str], int | None] = {}
             wakes: dict[str, int] = {}
-            for slug in slugs[start : start + _AT_ONCE]:
+            some = ordered[start : start + _AT_ONCE]
+            provenance = self._provenance([self._watched[slug] for slug in some], now_us)
+            known: dict[int, Known] = {}
+            for slug in some:
                 one = self._watched[slug]
                 try:
-                    found, due_us, wakes[slug] = self._judge(one, provenance, now_us)
+                    found, due_us, wakes[slug] = self._judge(one, provenance, known, now_us)
                 except ProvenanceError as error:
                     if isinstance(error, StoreUnavailableError):
                         raise
@@ -250,17 +248,34 @@ class Evaluator:
         lookback_us = int(one.policy.expires_after.total_seconds() * 1e6) + 86_400_000_000
         return max(one.since_us, self._from_us - max(LOOKBACK_US, lookback_us))
 
+    def _provenance(self, some: Sequence[_Watched], now_us: int) -> Provenance:
+        """Return the facts that some promises look at; their runs are read together."""
+        since_us = min(map(self._since_us, some))
+        provenance = recorded_with_ledger(self._store, _dags(some), since_us)
+        first_us = now_us if self._mark_us is None else min(self._mark_us, now_us)
+        provenance.prepare(
+            (one.policy.target, asks_from_us(one.policy, first_us, self._since_us(one)))
+            for one in some
+        )
+        return provenance
+
     def _judge(
-        self, one: _Watched, provenance: Provenance, now_us: int
+        self, one: _Watched, provenance: Provenance, predicted: dict[int, Known], now_us: int
     ) -> tuple[list[EvaluationChange], int | None, int]:
         policy, since_us = one.policy, self._since_us(one)
+        if by_hand := self._excusals.get(policy.id, ()):
+            policy = msgspec.structs.replace(policy, excusals=(*policy.excusals, *by_hand))
         known = dict(self._known.get((policy.id, one.revision), {}))
+        seq = max((old.seq for old in known.values()), default=0)
         changes: list[EvaluationChange] = []
         evaluations: list[Any] = []
         for moment_us in [*self._moments(one, provenance, known, now_us), now_us]:
-            evaluations = evaluate(policy, provenance, moment_us, since_us)
+            if policy.at_risk is not None and moment_us not in predicted:
+                predicted[moment_us] = Known(AsOf(provenance, moment_us), moment_us)
+            learned = predicted.get(moment_us)
+            evaluations = evaluate(policy, provenance, moment_us, since_us, learned)
             for change in changes_of(policy, evaluations, known, moment_us, one.since_us):
-                seq = max((old.seq for old in known.values()), default=0) + 1
+                seq += 1
                 values: dict[str, Any] = {"seq": seq}
                 if change.detected_us is not None and moment_us == change.detected_us:
                     values["detected_us"] = now_us
@@ -304,18 +319,10 @@ class Evaluator:
         return written
 
 
+def _together(one: _Watched) -> tuple[str, str]:
+    target = one.policy.target
+    return target.dag or target.dataset or target.job or "", one.policy.id
+
+
 def _dags(watched: Iterable[_Watched]) -> set[str]:
     return {dag for one in watched if (dag := one.policy.target.dag) is not None}
-
-
-def _is_of(one: _Watched, dags: set[str | None], jobs: set[str], datasets: set[str] | None) -> bool:
-    target = one.policy.target
-    if target.dag is not None:
-        return target.dag in dags
-    if target.job is not None:
-        return target.job in jobs
-    if datasets is None or isinstance(one.policy.objective, EndToEndLatency):
-        return True
-    name = target.dataset or ""
-    name = f"file/{name.removeprefix('file://')}" if name.startswith("file:///") else name
-    return name in datasets

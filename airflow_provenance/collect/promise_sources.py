@@ -121,7 +121,7 @@ class PromiseSources:
                     if (self._owners.get(slug) == name) is not held:
                         continue
                     other = found.setdefault(slug, (name, one))[1]
-                    if to_plain(other.policy) != to_plain(one.policy):
+                    if other is not one and to_plain(other.policy) != to_plain(one.policy):
                         problems.append(
                             f"{one.where}: id {slug!r} is taken, by {other.where}: that one counts"
                         )

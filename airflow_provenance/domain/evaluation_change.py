@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import msgspec
 
+# What the periods of burn rates begin with: ``burn/page`` is how fast an error budget is used up.
+BURN = "burn/"
+
 
 class EvaluationChange(msgspec.Struct, frozen=True, kw_only=True):
     """How a promise stands for a period from now on.
@@ -43,3 +46,8 @@ class EvaluationChange(msgspec.Struct, frozen=True, kw_only=True):
     target: str
     seq: int = 0
     at_us: int = 0
+
+    @property
+    def is_burn(self) -> bool:
+        """Whether it is about how fast an error budget is used up."""
+        return self.period.startswith(BURN)

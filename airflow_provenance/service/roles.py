@@ -102,10 +102,16 @@ def _open_reconcile(store: Store) -> Step:
 def _open_evaluate(store: Store) -> Step:
     evaluator = wiring.open_evaluator(store)
     publisher = wiring.open_publisher(store)
+    next_expiry = time.monotonic() + 60.0
     heartbeat = Heartbeat(settings.spool_dir(), settings.sla_ping_url())
 
     def step(should_stop: Callable[[], bool], loop: Loop) -> bool:
         began = time.monotonic()
+        nonlocal next_expiry
+        if time.monotonic() >= next_expiry:
+            next_expiry = time.monotonic() + _EXPIRY_SECONDS
+            expired = store.expire_promises(wiring.promises_horizon_us())
+            loop.counts["evaluation_changes_expired"] += expired
         ticked = evaluator.run_once(should_stop)
         loop.counts["promises_evaluated"] += ticked.evaluated
         loop.counts["evaluation_changes"] += len(ticked.changes)

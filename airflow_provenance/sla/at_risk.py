@@ -104,13 +104,18 @@ def _finished_by(
             if lived.ended_us is None and (lived.due_us or lived.started_us) > after_us
         ]
     else:
-        # A task's run may be there only once the tasks before it have ended.
+        # A task's run may be there only once the tasks before it have ended. Of a DAG's own runs
+        # those that go on and are not of this period are late for another.
         counted = {run.run_id for run in runs if not run.failed}
         going = [
             lived.run_id
             for lived in known.lived(dag or "")
             if lived.run_id in counted
-            or (lived.ended_us is None and after_us < (lived.due_us or lived.started_us))
+            or (
+                (task is not None or lived.run is None)
+                and lived.ended_us is None
+                and after_us < (lived.due_us or lived.started_us)
+            )
         ]
     return Goal(
         dag=dag or "", task=task, run_ids=tuple(going), due_us=one.due_us, after_us=after_us

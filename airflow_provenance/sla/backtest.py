@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from airflow_provenance.domain.evaluation_change import BURN
 from airflow_provenance.errors import StoreError
 from airflow_provenance.sla.evaluate import evaluate
 from airflow_provenance.sla.recorded import RecordedProvenance
@@ -51,7 +52,8 @@ class Changes:
         for policy in self._policies:
             for one in evaluate(policy, provenance, now_us):
                 # Where there is nothing to judge, the period is the moment: one line for all.
-                period = one.period if one.runs or one.due_us is not None else ""
+                is_one = one.runs or one.due_us is not None or one.period.startswith(BURN)
+                period = one.period if is_one else ""
                 if self._last.get((policy.id, period)) != one.state:
                     self._last[policy.id, period] = one.state
                     found.append(Moment(now_us, one))
@@ -76,7 +78,7 @@ def backtest(
         while waiting is not None and waiting.received_us <= now_us:
             if waiting.raw is None:
                 raise StoreError("the log's raw entries have expired: there is nothing to replay")
-            kind: Kind = "N" if waiting.kind == "N" else "E"
+            kind: Kind = "N" if waiting.kind == "note" else "E"
             known.ingest([(kind, waiting.raw)], received_us=waiting.received_us)
             waiting = next(rest, None)
         yield from changes.at(known, now_us)

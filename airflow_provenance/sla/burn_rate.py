@@ -28,7 +28,7 @@ class Event(msgspec.Struct, frozen=True):
     good: bool
 
 
-class Pair(msgspec.Struct, frozen=True):
+class Pair(msgspec.Struct, frozen=True, gc=False):
     """A long and a short window; both must burn faster than the factor."""
 
     factor: float
@@ -45,7 +45,7 @@ WORKBOOK: tuple[Pair, ...] = (
 )
 
 
-class Burn(msgspec.Struct, frozen=True):
+class Burn(msgspec.Struct, frozen=True, gc=False):
     """How a pair of windows burns."""
 
     pair: Pair
@@ -56,7 +56,7 @@ class Burn(msgspec.Struct, frozen=True):
     fires: bool
 
 
-class Budget(msgspec.Struct, frozen=True):
+class Budget(msgspec.Struct, frozen=True, gc=False):
     """What may still go wrong in a window, in events."""
 
     total: int

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from airflow_provenance.domain.clock import format_time
-from airflow_provenance.domain.evaluation_change import EvaluationChange
+from airflow_provenance.domain.evaluation_change import BURN, EvaluationChange
 from airflow_provenance.sla.evaluation import State
 from airflow_provenance.sla.objectives import ConsecutiveMisses, SuccessRatio
 
@@ -45,18 +45,28 @@ def changes_of(
         moment_us: the moment.
         since_us: since when the promise is in force.
     """
-    if isinstance(policy.objective, LEVELS):
-        return [_kept(policy, *one) for one in _of_level(evaluations, known, moment_us)]
     found = []
+    if isinstance(policy.objective, LEVELS):
+        every = list(evaluations)
+        ratio = [one for one in every if not one.period.startswith(BURN)]
+        its = {period: one for period, one in known.items() if not one.is_burn}
+        found = [_kept(policy, *one) for one in _of_level(ratio, its, moment_us)]
+        evaluations = [one for one in every if one.period.startswith(BURN)]
     for one in evaluations:
         period = one.period
         if one.state is State.NO_DATA and period == format_time(moment_us):
             period = format_time(since_us) or ""  # nothing to judge by: the same from tick to tick
         last = known.get(period)
-        if last.state == one.state if last is not None else one.state is State.PENDING:
+        if last.state == one.state if last is not None else _is_unsaid(one):
             continue
         found.append(_kept(policy, msgspec.structs.replace(one, period=period), last))
     return found
+
+
+def _is_unsaid(one: Evaluation) -> bool:
+    """Whether nothing is told of what was never otherwise."""
+    burns = one.period.startswith(BURN)
+    return one.state is State.PENDING or (burns and one.state is State.OK)
 
 
 def _of_level(
@@ -85,7 +95,7 @@ def _kept(policy: Policy, one: Evaluation, last: EvaluationChange | None) -> Eva
         revision=one.revision,
         period=one.period,
         state=one.state.value,
-        severity=policy.severity,
+        severity=one.severity or policy.severity,
         owner=policy.owner,
         notify=policy.notify,
         observed=one.observed,

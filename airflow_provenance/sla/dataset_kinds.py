@@ -25,14 +25,24 @@ if TYPE_CHECKING:
     )
     from airflow_provenance.sla.policy import Policy
 
+# Versions before those that are judged: to know what was newest, or what columns there were; and
+# what was usual. Older ones cost more to read than they tell.
+FEW_BEFORE, USUAL_OF = 20, 42
 
-def counted_writes(policy: Policy, provenance: Provenance) -> list[WriteFact]:
-    """Return what runs of the types that count have written, the oldest first."""
-    return [
-        one
-        for one in provenance.writes(policy.target.dataset or "")
-        if one.run.run_type is None or one.run.run_type in policy.runs
-    ]
+
+def counted_writes(
+    policy: Policy, provenance: Provenance, since_us: int | None = None, before: int = 0
+) -> list[WriteFact]:
+    """Return what runs of the types that count have written, the oldest first.
+
+    All of it; or at least that since a time, and of the ``before`` versions that came before it.
+    """
+    written = provenance.writes(policy.target.dataset or "", since_us, before)
+    return [one for one in written if _counts(policy, one)]
+
+
+def _counts(policy: Policy, write: WriteFact) -> bool:
+    return write.run.run_type is None or write.run.run_type in policy.runs
 
 
 def advancing(writes: Sequence[WriteFact]) -> list[WriteFact]:
@@ -55,7 +65,10 @@ def freshness(
     policy: Policy, promised: Freshness, provenance: Provenance, maker: Maker, since_us: int
 ) -> list[Evaluation]:
     """The age of what is newest; each write is a period, which the next one ends."""
-    writes = advancing(counted_writes(policy, provenance))
+    # Where runs count that do old partitions again, what is newest may have come long before.
+    backfills = {"backfill", "manual"} & set(policy.runs)
+    asked_us = None if backfills else since_us
+    writes = advancing(counted_writes(policy, provenance, asked_us, FEW_BEFORE))
     clocked = [(us, one) for one in writes if (us := _clock_us(promised, one)) is not None]
     if not clocked:
         what = (
@@ -103,15 +116,24 @@ def _write_period(write: WriteFact) -> str:
 def volume(
     policy: Policy, promised: Volume, provenance: Provenance, maker: Maker, since_us: int
 ) -> list[Evaluation]:
-    """The rows or bytes of each version, against fixed bounds or what was usual before it."""
+    """The rows or bytes of each version, against fixed bounds or what was usual before it.
+
+    Usual is the median of the last `USUAL_OF` versions before it, or of as many as it needs.
+    """
     found: list[Evaluation] = []
-    before: list[tuple[int, float]] = []  # (weekday, amount)
-    for one in counted_writes(policy, provenance):
+    before: list[tuple[int, int, float]] = []  # (which version, weekday, amount)
+    looked_at = max(USUAL_OF, promised.min_history * (7 if promised.baseline == "weekday" else 1))
+    looked_at = 0 if promised.baseline == "none" else looked_at
+    written = provenance.writes(policy.target.dataset or "", since_us, looked_at)
+    for number, one in enumerate(written):
+        if not _counts(policy, one):
+            continue
         amount, period = amount_of([one.io], promised.of), _write_period(one)
         weekday = local_day(one.run.due_us or one.at_us, policy.tz).weekday()
-        usual = [n for day, n in before if promised.baseline == "all" or day == weekday]
+        before = [earlier for earlier in before if number - earlier[0] <= looked_at]
+        usual = [n for _, day, n in before if promised.baseline == "all" or day == weekday]
         if amount is not None:
-            before.append((weekday, amount))
+            before.append((number, weekday, amount))
         if one.at_us < since_us:
             continue
         if amount is None:
@@ -149,7 +171,7 @@ def completeness(
         runs = counted(policy, provenance.runs(policy.target, since_us))
         pairs = [(run, run.writes) for run in runs]
     else:
-        written = counted_writes(policy, provenance)
+        written = counted_writes(policy, provenance, since_us)
         pairs = [(one.run, (one.io,)) for one in written if one.at_us >= since_us]
     found = []
     for run, writes in pairs:
@@ -209,7 +231,7 @@ def schema_contract(
     found = []
     before = dict(promised.columns) or None
     earlier: list[int] = []
-    for one in counted_writes(policy, provenance):
+    for one in counted_writes(policy, provenance, since_us, FEW_BEFORE):
         columns = one.io.columns
         if columns is None:
             continue
@@ -250,7 +272,7 @@ def end_to_end_latency(
 ) -> list[Evaluation]:
     """From what the source had last, to when it had come all the way."""
     limit_us, found = microseconds(promised.at_most), []
-    for one in counted_writes(policy, provenance):
+    for one in counted_writes(policy, provenance, since_us):
         if one.at_us < since_us:
             continue
         sources, period = provenance.sources(one, promised.source), _write_period(one)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from datetime import time, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from airflow_provenance.domain.clock import format_time
 from airflow_provenance.sla import causes
-from airflow_provenance.sla.calendar import due_instants, local_day
+from airflow_provenance.sla.calendar import due_instants, find_zone, local_day
 from airflow_provenance.sla.durations import format_duration, microseconds
 from airflow_provenance.sla.evaluation import Evaluation, Maker, State
+from airflow_provenance.sla.periods import in_periods
 from airflow_provenance.sla.run_kinds import counted, instances
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_provenance.sla.facts import Provenance, RunFact
+    from airflow_provenance.sla.calendar import Calendar
+    from airflow_provenance.sla.facts import Provenance, RunFact, WriteFact
     from airflow_provenance.sla.objectives import Deadline, MissingRun
     from airflow_provenance.sla.policy import Policy
 
@@ -32,25 +35,41 @@ def deadline(
     if not windows:
         return [maker.nothing("no deadline falls into this time")]
     if policy.target.dataset is not None:
-        return [_written_by(policy.target.dataset, provenance, maker, *one) for one in windows]
-    runs = counted(policy, provenance.runs(policy.target, windows[0][0] - DAY_US))
-    found = []
-    for before_us, due_us in windows:
-        mine = [run for run in runs if before_us < (run.due_us or 0) <= due_us]
-        found.append(_by_deadline(policy, provenance, maker, (before_us, due_us), mine))
-    return found
+        written = provenance.writes(policy.target.dataset, windows[0][0])
+        return [_written_by(written, maker, *one) for one in windows]
+    # A run that is late for the period before must not count for the first that is told.
+    first_us = windows[0][0]
+    every = [*due_windows(policy, promised, first_us, first_us)[:1], *windows]
+    runs = counted(policy, provenance.runs(policy.target, every[0][0] - DAY_US))
+    found = list(zip(every, in_periods(provenance, runs, every), strict=True))
+    return [_by_deadline(policy, provenance, maker, *one) for one in found[-len(windows) :]]
 
 
 def due_windows(
     policy: Policy, promised: Deadline, now_us: int, since_us: int
 ) -> list[tuple[int, int]]:
     """Return (last deadline, deadline) of each period due since a time, and of the open one."""
-    at = time.fromisoformat(promised.at)
-    around = since_us - 40 * DAY_US, now_us + 40 * DAY_US
-    dues = list(due_instants(*around, at, policy.tz, policy.calendar, promised.ambiguous))
-    windows = [(a, b) for a, b in itertools.pairwise(dues) if b >= since_us]
+    # From whole days to whole days, so that promises with one time of day share the instants.
+    around = since_us // DAY_US - 40, now_us // DAY_US + 41
+    asked = promised.at, policy.tz_name, policy.calendar, promised.ambiguous
+    windows = [one for one in _windows(*around, *asked) if one[1] >= since_us]
     past = [one for one in windows if one[1] < now_us]
     return [*past, *[one for one in windows if one[1] >= now_us][:1]]
+
+
+@functools.lru_cache(maxsize=1024)
+def _windows(
+    first_day: int,
+    last_day: int,
+    at: str,
+    zone: str,
+    calendar: Calendar,
+    ambiguous: Literal["first", "second"],
+) -> Sequence[tuple[int, int]]:
+    """Return (last deadline, deadline) between two days, which are counted from 1970."""
+    around = first_day * DAY_US, last_day * DAY_US
+    dues = due_instants(*around, time.fromisoformat(at), find_zone(zone), calendar, ambiguous)
+    return list(itertools.pairwise(dues))
 
 
 def _by_deadline(
@@ -113,10 +132,10 @@ def _why_none(policy: Policy, provenance: Provenance, before_us: int, due_us: in
 
 
 def _written_by(
-    dataset: str, provenance: Provenance, maker: Maker, before_us: int, due_us: int
+    written: Sequence[WriteFact], maker: Maker, before_us: int, due_us: int
 ) -> Evaluation:
     """Judge whether a dataset was written between two deadlines; late is before the next one."""
-    writes = [one for one in provenance.writes(dataset) if before_us < one.at_us]
+    writes = [one for one in written if before_us < one.at_us]
     came = min(writes, key=lambda one: one.at_us, default=None)
     values = {"threshold": due_us / 1e6, "unit": "time"}
     if came is None:

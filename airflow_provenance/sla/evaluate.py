@@ -20,6 +20,7 @@ from airflow_provenance.sla import (
     run_kinds,
 )
 from airflow_provenance.sla.at_risk import with_predictions
+from airflow_provenance.sla.durations import microseconds
 from airflow_provenance.sla.evaluation import Evaluation, Maker, State
 from airflow_provenance.sla.facts import AsOf
 from airflow_provenance.sla.left_out import left_out
@@ -111,6 +112,16 @@ def evaluate(
         msgspec.structs.replace(one, reason="; ".join(filter(None, (one.reason, aside))))
         for one in found
     ]
+
+
+def asks_from_us(policy: Policy, now_us: int, since_us: int) -> int:
+    """Return from when on an evaluation looks at runs, to read those of many promises together."""
+    objective = getattr(policy.objective, "of", None) or policy.objective
+    if isinstance(policy.objective, SuccessRatio):
+        return min(since_us, now_us - microseconds(policy.objective.window))
+    if isinstance(objective, Deadline):  # from the period before the first; there are weekends
+        return since_us - 5 * deadlines.DAY_US
+    return since_us - deadlines.DAY_US if isinstance(objective, MissingRun) else since_us
 
 
 def _since(policy: Policy, seen: AsOf, since_us: int) -> int:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from airflow_provenance.domain.clock import format_time
+from airflow_provenance.sla.burn_rate import Budget, Burn
+from airflow_provenance.sla.durations import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,7 +52,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     history: int = 0
 
 
-class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
+class Evaluation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One verdict.
 
     Attributes:
@@ -59,6 +62,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
         runs: the numbers of the runs it was computed from.
         cause: why what was expected did not come: one of `sla.causes`.
         prediction: what is likely to come of it, where the promise asks for that.
+        severity: where it is another than the promise's.
+        budget: of a success ratio, what may still go wrong; ``burns`` how fast it is used up.
     """
 
     policy_id: str
@@ -78,6 +83,9 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     cause: str | None = None
     prediction: Prediction | None = None
+    severity: Literal["page", "ticket"] | None = None
+    budget: Budget | None = None
+    burns: tuple[Burn, ...] = ()
 
     @property
     def late_by_us(self) -> int | None:
@@ -170,7 +178,12 @@ class Maker:
 def evaluation_json(one: Evaluation) -> dict[str, Any]:
     """Return an evaluation as JSON."""
     late_us = one.late_by_us
+    said: dict[str, Any]
     said = {} if one.prediction is None else {"prediction": prediction_json(one.prediction)}
+    if one.severity is not None:
+        said["severity"] = one.severity
+    if one.budget is not None:
+        said["error_budget"] = budget_json(one.budget, one.burns)
     return {
         "policy": one.policy_id,
         "revision": one.revision,
@@ -190,6 +203,30 @@ def evaluation_json(one: Evaluation) -> dict[str, Any]:
         "reason": one.reason,
         "cause": one.cause,
         **said,
+    }
+
+
+def budget_json(budget: Budget, burns: Iterable[Burn]) -> dict[str, Any]:
+    """Return an error budget, and how fast it burns, as JSON; a rate without bounds is null."""
+    return {
+        "events": budget.total,
+        "failures": budget.bad,
+        "failures_allowed": budget.allowed,
+        "failures_left": round(budget.left, 9),
+        "burn_rates": [
+            {
+                "severity": one.pair.severity,
+                "factor": one.pair.factor,
+                "fires": one.fires,
+                "long": format_duration(one.pair.long),
+                "long_rate": one.long_rate if isfinite(one.long_rate) else None,
+                "long_events": one.long_events,
+                "short": format_duration(one.pair.short),
+                "short_rate": one.short_rate if isfinite(one.short_rate) else None,
+                "short_events": one.short_events,
+            }
+            for one in burns
+        ],
     }
 
 

@@ -1,7 +1,8 @@
 """What the evaluator looks at: plain facts, and the view that gives them.
 
 `recorded` makes them from a store, tests write them down; `AsOf` hides what came later than the
-moment for which a promise is evaluated. Times are UTC microseconds.
+moment for which a promise is evaluated. Times are UTC microseconds. Of facts there are many at a
+time and none can be part of a circle, so the collector of garbage leaves them alone (``gc=False``).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_provenance.sla.policy import Target
 
 
-class IoFact(msgspec.Struct, frozen=True, kw_only=True):
+class IoFact(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A dataset that a run read or wrote, as far as was seen."""
 
     dataset: str
@@ -30,7 +31,7 @@ class IoFact(msgspec.Struct, frozen=True, kw_only=True):
     event_time_us: int | None = None
 
 
-class AssertionFact(msgspec.Struct, frozen=True, kw_only=True):
+class AssertionFact(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a check said of a dataset, and when."""
 
     run_id: int
@@ -44,7 +45,7 @@ class AssertionFact(msgspec.Struct, frozen=True, kw_only=True):
     rows: int | None = None  # that were looked at
 
 
-class RunFact(msgspec.Struct, frozen=True, kw_only=True):
+class RunFact(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A DAG run, a try of a task, or a run of another producer's job."""
 
     id: int
@@ -110,7 +111,7 @@ _FAILED = {RunState.FAIL, RunState.ABORT, RunState.UPSTREAM_FAILED}
 _GOOD = {RunState.COMPLETE, RunState.SKIPPED}
 
 
-class WriteFact(msgspec.Struct, frozen=True, kw_only=True):
+class WriteFact(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A good version of a dataset, and the run that wrote it."""
 
     run: RunFact
@@ -152,11 +153,16 @@ class Provenance(Protocol):
     def task_runs(self, dag: str, since_us: int) -> Sequence[RunFact]:
         """Return the tries of all tasks of a DAG."""
 
-    def writes(self, dataset: str) -> Sequence[WriteFact]:
-        """Return the good versions of a dataset, the oldest first."""
+    def writes(
+        self, dataset: str, since_us: int | None = None, before: int = 0
+    ) -> Sequence[WriteFact]:
+        """Return the good versions of a dataset, the oldest first.
 
-    def assertions(self, dataset: str) -> Sequence[AssertionFact]:
-        """Return what checks said of a dataset, the oldest first."""
+        All of them; or at least those since a time, and so many that came before it.
+        """
+
+    def assertions(self, dataset: str, since_us: int = 0) -> Sequence[AssertionFact]:
+        """Return what checks said of a dataset since a time, at least, the oldest first."""
 
     def sources(self, write: WriteFact, source: str) -> Sequence[SourceFact]:
         """Return the versions of a source that went into what was written."""
@@ -189,13 +195,15 @@ class AsOf:
         """See `Provenance.task_runs`."""
         return self._seen(self._provenance.task_runs(dag, since_us))
 
-    def writes(self, dataset: str) -> list[WriteFact]:
+    def writes(self, dataset: str, since_us: int | None = None, before: int = 0) -> list[WriteFact]:
         """See `Provenance.writes`."""
-        return [one for one in self._provenance.writes(dataset) if one.at_us <= self._now_us]
+        found = self._provenance.writes(dataset, since_us, before)
+        return [one for one in found if one.at_us <= self._now_us]
 
-    def assertions(self, dataset: str) -> list[AssertionFact]:
+    def assertions(self, dataset: str, since_us: int = 0) -> list[AssertionFact]:
         """See `Provenance.assertions`."""
-        return [one for one in self._provenance.assertions(dataset) if one.at_us <= self._now_us]
+        found = self._provenance.assertions(dataset, since_us)
+        return [one for one in found if one.at_us <= self._now_us]
 
     def sources(self, write: WriteFact, source: str) -> Sequence[SourceFact]:
         """See `Provenance.sources`."""

@@ -97,8 +97,8 @@ class Duration(Objective, frozen=True):
 class Deadline(Objective, frozen=True):
     """Done by a local time of every day of the calendar.
 
-    A day's runs are those that were due after the last deadline and until this one; one success
-    among them keeps the promise.
+    A day's runs are those that were due after the last deadline and until this one (`periods`); one
+    success among them keeps the promise.
     """
 
     at: str
@@ -231,6 +231,8 @@ class SuccessRatio(Objective, frozen=True):
     With ``aligned`` the window is the one of the calendar that holds now, in the promise's zone.
     With ``slice`` it is cut into slices of so long: of those with runs ``at_least`` so many have a
     ratio of ``slice_at_least``; without ``slice_at_least`` their ratios' mean is what counts.
+    The rest is an error budget. How fast it burns is told apart from that it is used up: with
+    ``alert_on`` ``burn_rate``, by pairs of windows (`burn_rate`) that page or make a ticket.
     """
 
     at_least: float
@@ -241,6 +243,9 @@ class SuccessRatio(Objective, frozen=True):
     aligned: Aligned | None = None
     slice: timedelta | None = None
     slice_at_least: float | None = None
+    alert_on: Literal["burn_rate", "ratio"] = "burn_rate"
+    # Whether failures that somebody excuses by hand (`sla excuse`) use up the budget all the same.
+    count_excused: bool = False
 
     def __post_init__(self) -> None:
         self._ratio("at_least")

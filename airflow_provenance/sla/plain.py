@@ -45,14 +45,15 @@ class PlainProvenance(msgspec.Struct, kw_only=True):
         found = [run for run in self.tasks if run.job.startswith(f"{dag}.")]
         return [run for run in found if (run.ended_us or run.known_us) >= since_us]
 
-    def writes(self, dataset: str) -> list[WriteFact]:
+    def writes(self, dataset: str, since_us: int | None = None, before: int = 0) -> list[WriteFact]:
         """See `Provenance.writes`."""
+        del since_us, before  # all of them is at least those
         found = [one for one in self.written if one.io.dataset == dataset]
         return sorted(found, key=lambda one: one.at_us)
 
-    def assertions(self, dataset: str) -> list[AssertionFact]:
+    def assertions(self, dataset: str, since_us: int = 0) -> list[AssertionFact]:
         """See `Provenance.assertions`."""
-        return self.checked.get(dataset, [])
+        return [one for one in self.checked.get(dataset, []) if one.at_us >= since_us]
 
     def sources(self, write: WriteFact, source: str) -> list[SourceFact]:
         """See `Provenance.sources`."""

@@ -59,7 +59,7 @@ def _checked(
 ) -> Iterator[_Checked]:
     if policy.target.dataset is not None:
         groups: dict[int, list[AssertionFact]] = {}
-        for one in provenance.assertions(policy.target.dataset):
+        for one in provenance.assertions(policy.target.dataset, since_us):
             if one.at_us >= since_us:
                 groups.setdefault(one.run_id, []).append(one)
         for run_id, those in sorted(groups.items(), key=lambda item: item[1][0].at_us):

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import itertools
+from datetime import timedelta
+from math import isfinite
 from statistics import median
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from airflow_provenance.domain.clock import format_time
+from airflow_provenance.domain.evaluation_change import BURN
 from airflow_provenance.domain.run import RunState
-from airflow_provenance.sla.burn_rate import Event
+from airflow_provenance.sla.burn_rate import (
+    WORKBOOK,
+    Budget,
+    Burn,
+    Event,
+    Pair,
+    budget,
+    burns,
+    scaled,
+)
+from airflow_provenance.sla.durations import format_duration, microseconds
 from airflow_provenance.sla.evaluation import Evaluation, Maker, State
 from airflow_provenance.sla.ratio_windows import spend, window_start_us
 from airflow_provenance.sla.run_kinds import counted, instances
@@ -18,7 +33,9 @@ if TYPE_CHECKING:
 
     from airflow_provenance.sla.facts import Provenance, RunFact
     from airflow_provenance.sla.objectives import SuccessRatio
-    from airflow_provenance.sla.policy import Policy
+    from airflow_provenance.sla.policy import Policy, Severity
+
+SEVERITIES: tuple[Severity, ...] = ("ticket", "page")
 
 
 def outcomes(policy: Policy, provenance: Provenance, since_us: int) -> list[tuple[RunFact, Event]]:
@@ -44,24 +61,103 @@ def _is_spared(policy: Policy, us: int) -> bool:
 def success_ratio(
     policy: Policy, promised: SuccessRatio, provenance: Provenance, maker: Maker, _since_us: int
 ) -> list[Evaluation]:
-    """Good runs of all that ended in the window, which ends now."""
+    """Good runs of all that ended in the window; and how fast its budget burns.
+
+    Each severity of burning is a period of its own, so that a page can end while the ticket stays.
+    A promise of severity ``ticket`` pages nobody, and one failure neither, unless it says so. A
+    budget of slices is used up slice by slice, and has no burn rate.
+    """
     from_us = window_start_us(policy, promised, maker.now_us)
     ended = [one for one in outcomes(policy, provenance, from_us) if one[1].at_us > from_us]
     runs, period = [run for run, _ in ended], format_time(maker.now_us) or ""
+    events = [event for _, event in ended]
+    burning = [] if promised.slice else _burning(promised, events, maker.now_us)
+    told = []
+    if burning and promised.alert_on == "burn_rate":
+        told = [_told(policy, maker, burning, one, ended) for one in SEVERITIES]
     if len(ended) < promised.min_events:
         reason = f"{len(ended)} of {promised.min_events} runs"
         state = State.INSUFFICIENT_HISTORY if ended else State.NO_DATA
-        return [maker.make(state, period, runs, reason=reason, threshold=promised.at_least)]
-    spent = spend(promised, [event for _, event in ended], from_us)
-    return [
-        maker.measured(
-            *(period, spent.ratio, maker.now_us, runs),
-            at_least=promised.at_least,
-            unit="ratio",
-            broke_us=spent.broke_us,
-            reason=f"budget left: {spent.left:g} {'slices' if promised.slice else 'failures'}",
-        )
-    ]
+        ratio = maker.make(state, period, runs, reason=reason, threshold=promised.at_least)
+        return [ratio, *told]
+    spent = spend(promised, events, from_us)
+    is_single = sum(not event.good for event in events) == 1
+    ratio = maker.measured(
+        *(period, spent.ratio, maker.now_us, runs),
+        at_least=promised.at_least,
+        unit="ratio",
+        broke_us=spent.broke_us,
+        reason=f"budget left: {spent.left:g} {'slices' if promised.slice else 'failures'}",
+        budget=None if promised.slice else budget(promised.at_least, events),
+        burns=tuple(burning),
+        severity="ticket" if is_single and not promised.page_on_one else None,
+    )
+    return [ratio, *told]
+
+
+def _left(spent: Budget) -> str:
+    return f"budget left: {spent.left:g} failures"
+
+
+# Fewer events in the long window say nothing, unless one failure may page.
+LEAST_EVENTS = 3
+
+
+def _burning(promised: SuccessRatio, events: Sequence[Event], now_us: int) -> list[Burn]:
+    least = max(promised.min_events, 1 if promised.page_on_one else LEAST_EVENTS)
+    return burns(
+        *(promised.at_least, events, now_us),
+        pairs=_pairs(promised.window, least, events, now_us),
+        min_events=least,
+        page_on_one=promised.page_on_one,
+    )
+
+
+def _pairs(window: timedelta, least: int, events: Sequence[Event], now_us: int) -> tuple[Pair, ...]:
+    """Return pairs of windows that hold events at this moment.
+
+    A run ends now earlier, now later. So that a page does not come and go with that, the long
+    window is half an interval longer, and the short one reaches back to the last event.
+    """
+    apart_us = usual_interval_us(events)
+    if apart_us is None:
+        return scaled(WORKBOOK, None, least, window)
+    interval = timedelta(microseconds=apart_us)
+    since_last = timedelta(microseconds=now_us - events[-1].at_us + 1)
+    found = []
+    for pair in scaled(WORKBOOK, interval, least, window):
+        long = min(pair.long + interval / 2, window)
+        short = min(max(pair.short, since_last), long)
+        found.append(msgspec.structs.replace(pair, long=long, short=short))
+    return tuple(found)
+
+
+def _told(
+    policy: Policy,
+    maker: Maker,
+    burning: Sequence[Burn],
+    severity: Severity,
+    ended: Sequence[tuple[RunFact, Event]],
+) -> Evaluation:
+    """Return whether a budget burns so fast that it is a page, or a ticket."""
+    mine = [one for one in burning if one.pair.severity == severity]
+    fired = [one for one in mine if one.fires]
+    worst = max(fired or mine, key=lambda one: one.long_rate / one.pair.factor)
+    from_us = maker.now_us - microseconds(worst.pair.long)
+    failed = [run for run, event in ended if not event.good and event.at_us > from_us]
+    rate = worst.long_rate if isfinite(worst.long_rate) else None
+    spent = budget(getattr(policy.objective, "at_least", 1.0), [event for _, event in ended])
+    windows = f"{format_duration(worst.pair.long)} and {format_duration(worst.pair.short)}"
+    return maker.make(
+        State.AT_RISK if fired else State.OK,
+        f"{BURN}{severity}",
+        failed,
+        observed=rate,
+        threshold=worst.pair.factor,
+        unit="times",
+        reason=f"in the last {windows}; {_left(spent)}",
+        severity=severity if policy.severity == "page" else "ticket",
+    )
 
 
 def failures_in_a_row(

@@ -1,8 +1,8 @@
 """Facts from a store: the `Provenance` of what was recorded, through `ProvenanceReader` only.
 
-One is made for each tick: it remembers what it has read, so that promises about the same job cost
-one reading. Which runs are expected, and when a DAG was paused, a store does not know; both are
-given.
+One is made for some promises of a tick: it remembers what it has read, so that promises about the
+same job or dataset cost one reading; `prepare` reads the runs of many jobs together. Which runs are
+expected, and when a DAG was paused, a store does not know; both are given.
 """
 
 from __future__ import annotations
@@ -29,11 +29,13 @@ if TYPE_CHECKING:
 
     from airflow_provenance.domain.identity import DatasetRef
     from airflow_provenance.sla.policy import Target
-    from airflow_provenance.store.base import ProvenanceReader, RunView
+    from airflow_provenance.store.base import ProvenanceReader, RunView, VersionView
 
 _ALL = 1_000_000
 # A run that began this long before what is asked for may not have ended by then.
-_LONG_US = 7 * 86_400_000_000
+_DAY_US = 86_400_000_000
+_LONG_US = 7 * _DAY_US
+_AT_ONCE = 5000  # documents that are held together
 
 
 class RecordedProvenance:
@@ -53,14 +55,33 @@ class RecordedProvenance:
         self._lists: dict[tuple[str, str], tuple[int, list[RunFact]]] = {}
         self._facts: dict[int, RunFact] = {}
         self._writers: dict[int, list[RunFact]] = {}
+        self._refs: dict[str, DatasetRef | None] = {}
+        self._every: dict[str, list[VersionView]] = {}
+        self._wrote: dict[int, WriteFact | None] = {}
+        self._checked: dict[str, tuple[int, list[AssertionFact]]] = {}
+
+    def prepare(self, wanted: Iterable[tuple[Target, int]]) -> None:
+        """Read the runs of DAGs, tasks and jobs since times, those of about one time together."""
+        by_day: dict[int, dict[str, tuple[str, str]]] = {}
+        for target, since_us in wanted:
+            if target.dataset is None:
+                kind, name = _job(target)
+                there = by_day.setdefault(since_us // _DAY_US * _DAY_US, {})
+                there[name.rpartition("/")[2] if kind == "job" else name] = kind, name
+        done: set[tuple[str, str]] = set()
+        for since_us, jobs in sorted(by_day.items()):
+            jobs = {job: one for job, one in jobs.items() if one not in done}
+            done |= set(jobs.values())
+            views: dict[str, list[RunView]] = {}
+            for view in self._store.runs_of(jobs, since_us, max(since_us - _LONG_US, 0)):
+                views.setdefault(view.job[1], []).append(view)
+            self._facts_of([one for some in views.values() for one in some])
+            for job, (kind, name) in jobs.items():
+                self._keep(kind, name, since_us, views.get(job, []))
 
     def runs(self, target: Target, since_us: int) -> list[RunFact]:
         """See `Provenance.runs`."""
-        if target.task is not None:
-            name, kind = f"{target.dag}.{target.task}", "task"
-        else:
-            name, kind = target.dag or target.job or "", target.kind
-        found = self._listed(kind, name, since_us)
+        found = self._listed(*_job(target), since_us)
         return [run for run in found if _lasted(run) >= since_us]
 
     def task_runs(self, dag: str, since_us: int) -> list[RunFact]:
@@ -70,28 +91,38 @@ class RecordedProvenance:
     def _listed(self, kind: str, name: str, since_us: int) -> list[RunFact]:
         from_us = max(since_us - _LONG_US, 0)
         known = self._lists.get((kind, name))
-        if known is not None and known[0] <= from_us:
+        if known is not None and known[0] <= since_us:
             return known[1]
         if kind == "tasks":
-            query = RunQuery(dag_id=name, since_us=from_us, limit=_ALL)
-        elif kind == "job":
-            query = RunQuery(job=name.rpartition("/")[2], since_us=from_us, limit=_ALL)
+            views = self._store.runs(RunQuery(dag_id=name, since_us=from_us, limit=_ALL))
         else:
-            query = RunQuery(job=name, since_us=from_us, limit=_ALL)
-        views = [view for view in self._store.runs(query) if _is_of(view, kind, name)]
-        found = sorted(self._facts_of(views), key=lambda run: (run.known_us, run.id))
-        self._lists[kind, name] = (from_us, found)
+            job = name.rpartition("/")[2] if kind == "job" else name
+            views = self._store.runs_of([job], since_us, from_us)
+        return self._keep(kind, name, since_us, views)
+
+    def _keep(self, kind: str, name: str, since_us: int, views: Iterable[RunView]) -> list[RunFact]:
+        mine = [view for view in views if _is_of(view, kind, name)]
+        found = sorted(self._facts_of(mine), key=lambda run: (run.known_us, run.id))
+        self._lists[kind, name] = (since_us, found)
         return found
 
     def _facts_of(self, views: Iterable[RunView]) -> list[RunFact]:
         wanted = list(views)
-        docs = self._store.run_docs([one.id for one in wanted if one.id not in self._facts])
-        for view in wanted:
-            if view.id in docs:
-                self._facts[view.id] = run_fact(view, docs[view.id])
+        fresh = [one for one in wanted if one.id not in self._facts]
+        for start in range(0, len(fresh), _AT_ONCE):
+            some = fresh[start : start + _AT_ONCE]
+            docs = self._store.run_docs([one.id for one in some])
+            for view in some:
+                if view.id in docs:
+                    self._facts[view.id] = run_fact(view, docs[view.id])
         return [self._facts[view.id] for view in wanted]
 
     def _dataset(self, text: str) -> DatasetRef | None:
+        if text not in self._refs:
+            self._refs[text] = self._named(text)
+        return self._refs[text]
+
+    def _named(self, text: str) -> DatasetRef | None:
         if text.startswith("file:///"):  # a URI: OpenLineage names it file and /path
             text = f"file/{text.removeprefix('file://')}"
         found = self._store.datasets_named(text)
@@ -100,33 +131,61 @@ class RecordedProvenance:
             raise PolicyError(f"{len(found)} datasets are named {text!r}: write one of {names}")
         return found[0] if found else None
 
-    def writes(self, dataset: str) -> list[WriteFact]:
+    def writes(self, dataset: str, since_us: int | None = None, before: int = 0) -> list[WriteFact]:
         """See `Provenance.writes`."""
         ref = self._dataset(dataset)
         if ref is None:
             return []
-        good = [one for one in self._store.versions(ref) if one.status == VersionStatus.GOOD]
-        views = self._store.runs_by_id({one.run_id for one in good if one.run_id is not None})
-        runs = {run.id: run for run in self._facts_of(views.values())}
-        found = []
-        for one in good:
-            run = runs.get(one.run_id or 0)
+        every = self._versions(dataset, ref)
+        good = [one for one in every if one.status == VersionStatus.GOOD]
+        if since_us is not None:
+            first = next((n for n, one in enumerate(good) if _end(one) >= since_us), len(good))
+            good = good[max(first - before, 0) :]
+        unread = [one for one in good if one.id not in self._wrote]
+        wrote_it = {one.run_id for one in unread if one.run_id is not None}
+        if fresh := wrote_it - self._facts.keys():
+            self._facts_of(self._store.runs_by_id(fresh).values())
+        for one in unread:
+            run = self._facts.get(one.run_id or 0)
             if run is None or one.ended_us is None:
+                self._wrote[one.id] = None
                 continue
             name = "/".join(ref)
             same = [io for io in run.writes if (io.dataset, io.partition) == (name, one.partition)]
             io = same[0] if same else IoFact(dataset=name, partition=one.partition)
-            found.append(WriteFact(run=run, io=io, at_us=one.ended_us, version_id=one.id))
-        return found
+            wrote = WriteFact(run=run, io=io, at_us=one.ended_us, version_id=one.id)
+            self._wrote[one.id] = wrote
+        return [fact for one in good if (fact := self._wrote[one.id]) is not None]
 
-    def assertions(self, dataset: str) -> list[AssertionFact]:
+    def _versions(self, dataset: str, ref: DatasetRef) -> list[VersionView]:
+        if dataset not in self._every:
+            self._every[dataset] = self._store.versions(ref)
+        return self._every[dataset]
+
+    def assertions(self, dataset: str, since_us: int = 0) -> list[AssertionFact]:
         """See `Provenance.assertions`."""
+        known = self._checked.get(dataset)
+        if known is None or known[0] > since_us:
+            known = since_us, self._read_assertions(dataset, since_us)
+            self._checked[dataset] = known
+        return known[1]
+
+    def _read_assertions(self, dataset: str, since_us: int) -> list[AssertionFact]:
         ref = self._dataset(dataset)
         if ref is None:
             return []
-        ids = {*self._store.runs_reading(ref)}
-        ids |= {one.run_id for one in self._store.versions(ref) if one.run_id is not None}
-        views, docs = self._store.runs_by_id(ids), self._store.run_docs(ids)
+        ids = {*self._store.runs_reading(ref, max(since_us - _LONG_US, 0))}
+        ids |= {
+            one.run_id
+            for one in self._versions(dataset, ref)
+            if one.run_id is not None and (one.ended_us is None or one.ended_us >= since_us)
+        }
+        views = {
+            view.id: view
+            for view in self._store.runs_by_id(ids).values()
+            if view.ended_us is None or view.ended_us >= since_us
+        }
+        docs = self._store.run_docs(views)
         found = []
         for view in views.values():
             doc = docs[view.id]
@@ -184,6 +243,17 @@ class RecordedProvenance:
     def conditions(self, dag: str) -> Sequence[Condition]:
         """See `Provenance.conditions`."""
         return self._conditions.get(dag, ())
+
+
+def _job(target: Target) -> tuple[str, str]:
+    """Return what kind of job a target is, and its name."""
+    if target.task is not None:
+        return "task", f"{target.dag}.{target.task}"
+    return target.kind, target.dag or target.job or ""
+
+
+def _end(version: VersionView) -> int:
+    return version.ended_us or version.first_seen_us or 0
 
 
 def _lasted(run: RunFact) -> int:

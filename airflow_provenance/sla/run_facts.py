@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from airflow_provenance.domain.clock import parse_time
 from airflow_provenance.domain.identity import DagRunKey, TaskRunKey, WireKey
@@ -37,8 +39,7 @@ def run_fact(view: RunView, doc: RunDoc) -> RunFact:
     """Return what the evaluator looks at of a run."""
     key = view.key
     in_airflow = not isinstance(key, WireKey)
-    dag_run = _facet(doc.run_facets, "airflowDagRun", "airflow").get("dagRun")
-    told: dict[str, Any] = dag_run if isinstance(dag_run, dict) else {}
+    told = _dag_run(doc.run_facets)
     run_id = "" if isinstance(key, WireKey) else key.run_id
     is_task = isinstance(key, TaskRunKey)
     return RunFact(
@@ -121,12 +122,28 @@ def _run_type(told: Mapping[str, Any], run_id: str) -> str:
     return prefix if prefix in RUN_TYPES else "manual"
 
 
-def _facet(facets_of: Facets, *names: str) -> dict[str, Any]:
-    for name in names:
-        if (found := facets_of.get(name)) is not None:
-            value = json.loads(found[2])
-            if isinstance(value, dict):
-                return value
+class _DagRunFacet(msgspec.Struct):
+    """Of a facet with all that Airflow says of a task, the part that is looked at."""
+
+    dagRun: dict[str, Any] = {}  # noqa: N815 - the facet's name for it
+
+
+_DAG_RUN = msgspec.json.Decoder(_DagRunFacet)
+
+
+def _dag_run(run_facets: Facets) -> dict[str, Any]:
+    for name in ("airflowDagRun", "airflow"):
+        if (found := run_facets.get(name)) is not None:
+            with suppress(msgspec.DecodeError):  # some other producer's
+                return _DAG_RUN.decode(found[2]).dagRun
+    return {}
+
+
+def _facet(facets_of: Facets, name: str) -> dict[str, Any]:
+    if (found := facets_of.get(name)) is not None:
+        value = msgspec.json.decode(found[2])
+        if isinstance(value, dict):
+            return value
     return {}
 
 
@@ -144,6 +161,8 @@ def _whole(value: object) -> int | None:
 
 
 def _io_fact(io: Io, statistics: str) -> IoFact:
+    if not io.facets and not io.role_facets:
+        return IoFact(dataset="/".join(io.dataset), partition=io.partition)
     counted = _facet(io.role_facets, statistics)
     content = _facet(io.facets, facets.CONTENT)
     columns = _facet(io.facets, SCHEMA).get("fields")

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
+from airflow_provenance.domain.evaluation_change import BURN
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -46,10 +48,15 @@ def newest(found: Sequence[_J]) -> _J:
     Args:
         found: of one promise, the oldest period first; at least one.
     """
-    told = [one for one in found if one.state != "pending"] or found
+    told = [one for one in found if one.state != "pending" and not _is_calm_burn(one)] or found
     last = told[-1]
     same = [one for one in told if _whole(one) == _whole(last)]
     return next((one for one in reversed(same) if one.state == "breached"), last)
+
+
+def _is_calm_burn(one: Judged) -> bool:
+    """Say whether it is only that a budget burns no faster: nothing of how full it is."""
+    return one.period.startswith(BURN) and one.state != "at_risk"
 
 
 def last_broken(found: Sequence[Judged]) -> LastBroken | None:

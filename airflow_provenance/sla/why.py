@@ -18,6 +18,8 @@ from airflow_provenance.sla.durations import format_duration
 from airflow_provenance.sla.evaluation import Evaluation, State
 from airflow_provenance.sla.facts import AsOf
 from airflow_provenance.sla.objectives import Deadline, Duration
+from airflow_provenance.sla.periods import in_periods
+from airflow_provenance.sla.policy import Target
 from airflow_provenance.sla.prediction import Known
 from airflow_provenance.store.base import RunQuery
 
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from airflow_provenance.domain.evaluation_change import EvaluationChange
     from airflow_provenance.sla.facts import Provenance, RunFact
     from airflow_provenance.sla.policy import Policy
-    from airflow_provenance.sla.run_graph import DagLived
     from airflow_provenance.store.base import ProvenanceReader
 
 _DAY_US = 86_400_000_000
@@ -59,27 +60,16 @@ def why_late(policy: Policy, provenance: Provenance, one: Evaluation, now_us: in
     seen = AsOf(provenance, now_us)
     known = Known(seen, now_us)
     asked = _asked(policy, seen, one)
-    if asked.run_id is None and (lived := _begun_too_late(known, asked)) is not None:
-        node = None if asked.task is None else lived.nodes.get(asked.task)
-        done_us = lived.ended_us if asked.task is None else None if node is None else node.ended_us
-        asked = msgspec.structs.replace(asked, run_id=lived.run_id, done_us=done_us)
+    if asked.run_id is None and asked.task is not None:
+        asked = msgspec.structs.replace(asked, run_id=_run_of_period(seen, asked))
     return attribute(seen, known, asked)
 
 
-def _begun_too_late(known: Known, asked: Asked) -> DagLived | None:
-    """Return the run that assets began only after it was due, though what it consumed was due.
-
-    Such a run is due when it begins, so by its own times it belongs to the next period.
-    """
-    for one in known.lived(asked.dag):
-        if one.started_us <= asked.due_us:
-            continue
-        for dag, run_id, _ in one.sources:
-            for above in known.lived(dag):
-                due_us = above.due_us or 0
-                if above.run_id == run_id and asked.after_us < due_us <= asked.due_us:
-                    return one
-    return None
+def _run_of_period(seen: AsOf, asked: Asked) -> str | None:
+    """Return the DAG run of a period in which a task has not begun yet."""
+    runs = seen.runs(Target(dag=asked.dag), asked.after_us - _DAY_US)
+    (mine,) = in_periods(seen, runs, [(asked.after_us, asked.due_us)])
+    return mine[-1].run_id if mine else None
 
 
 def _asked(policy: Policy, seen: AsOf, one: Evaluation) -> Asked:

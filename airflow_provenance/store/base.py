@@ -16,7 +16,7 @@ from airflow_provenance.store.outbox import Outbox
 from airflow_provenance.store.promises import PromiseStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
 # Runs of a job that are asked which ended last: those that started long before are not looked at.
 STARTED_LAST = 100
@@ -116,7 +116,7 @@ class Owners(msgspec.Struct, frozen=True):
         return run.job[0] in self.namespaces if dag_id is None else dag_id in self.dag_ids
 
 
-class RunView(msgspec.Struct, frozen=True):
+class RunView(msgspec.Struct, frozen=True, gc=False):
     """A run as the store answers with it. Times in UTC microseconds."""
 
     id: int
@@ -165,7 +165,7 @@ class DatasetUse(msgspec.Struct, frozen=True):
     reads: int
 
 
-class VersionView(msgspec.Struct, frozen=True):
+class VersionView(msgspec.Struct, frozen=True, gc=False):
     """A dataset version. `run_id` is its writer; None for an observed version of a source."""
 
     id: int
@@ -234,6 +234,13 @@ class ProvenanceReader(Protocol):
     def runs(self, query: RunQuery) -> list[RunView]:
         """Return runs, newest start first."""
 
+    def runs_of(self, jobs: Collection[str], since_us: int, began_us: int) -> list[RunView]:
+        """Return the runs of jobs with these names that had not ended before a time.
+
+        Of those that began, or are known, since `began_us`. A DAG run may be run again: it is
+        given whenever it first ended.
+        """
+
     def runs_named(self, name: str) -> list[RunView]:
         """Return the runs with this runId (a UUID), or this Airflow run_id, or this node id."""
 
@@ -290,8 +297,11 @@ class ProvenanceReader(Protocol):
     def reads_of_run(self, run_id: int) -> list[ReadView]:
         """Return what a run read."""
 
-    def runs_reading(self, dataset: DatasetRef) -> list[int]:
-        """Return the ids of the runs that read a dataset, also where no version is known."""
+    def runs_reading(self, dataset: DatasetRef, since_us: int = 0) -> list[int]:
+        """Return the ids of the runs that read a dataset, also where no version is known.
+
+        Of those that began, or are known, since a time.
+        """
 
     def trace(self, nodes: Sequence[int], direction: Direction, depth: int | None) -> list[Edge]:
         """Return every edge within `depth` steps of the nodes (None: all), nodes visited once."""

@@ -12,12 +12,19 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from airflow_provenance.domain.clock import SystemClock
-from airflow_provenance.domain.identity import DatasetRef, TaskRunKey, WireKey, key_digest
+from airflow_provenance.domain.identity import (
+    DagRunKey,
+    DatasetRef,
+    TaskRunKey,
+    WireKey,
+    key_digest,
+)
 from airflow_provenance.domain.linking import LinkRule, Version
 from airflow_provenance.domain.run import (
     NEVER_RAN,
     Facets,
     RunDoc,
+    RunState,
     VersionStatus,
     merge_facets,
     merged,
@@ -324,6 +331,20 @@ class MemoryStore(MemoryOutbox, MemoryPromises, MemoryAlerts):
         views.sort(key=lambda view: (view.listed_us, view.id), reverse=True)
         return views[: query.limit]
 
+    def runs_of(self, jobs: Collection[str], since_us: int, began_us: int) -> list[RunView]:
+        return [
+            view
+            for view, _ in self.scan_runs()
+            if view.job[1] in jobs
+            and view.listed_us >= began_us
+            and (
+                isinstance(view.key, DagRunKey)
+                or view.state is RunState.RUNNING
+                or view.ended_us is None
+                or view.ended_us >= since_us
+            )
+        ]
+
     def runs_named(self, name: str) -> list[RunView]:
         uuids = {wire.run_id for wire in self._rows.wires if wire.run_uuid == name.lower()}
         return [
@@ -460,8 +481,12 @@ class MemoryStore(MemoryOutbox, MemoryPromises, MemoryAlerts):
         )
         return found[:limit]
 
-    def runs_reading(self, dataset: DatasetRef) -> list[int]:
-        return sorted({read.run_id for read in self.scan_reads() if read.dataset == dataset})
+    def runs_reading(self, dataset: DatasetRef, since_us: int = 0) -> list[int]:
+        number = self._rows.datasets.get(dataset)
+        reads = (one.read for one in self._rows.reads.values())
+        return sorted(
+            {one.run_id for one in reads if one.dataset_id == number and one.as_of_us >= since_us}
+        )
 
     def trace(self, nodes: Sequence[int], direction: Direction, depth: int | None) -> list[Edge]:
         beside: dict[int, list[Edge]] = defaultdict(list)

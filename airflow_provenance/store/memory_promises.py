@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -43,7 +44,7 @@ class MemoryPromises:
             key = one.policy_id, one.revision, one.period
             if (last := self._last.get(key)) is not None and last.state == one.state:
                 continue
-            seq = len(self._changes) + 1
+            seq = self._changes[-1].seq + 1 if self._changes else 1
             self._last[key] = row = msgspec.structs.replace(one, seq=seq, at_us=at_us)
             self._changes.append(row)
             written.append(row)
@@ -53,11 +54,37 @@ class MemoryPromises:
         return written
 
     def evaluation_changes(self, after_seq: int = 0, limit: int = 1000) -> list[EvaluationChange]:
-        return self._changes[max(after_seq, 0) :][:limit]
+        first = bisect_right(self._changes, after_seq, key=lambda one: one.seq)
+        return self._changes[first : first + limit]
 
     def latest_changes(self, since_us: int = 0) -> list[EvaluationChange]:
         found = [one for one in self._last.values() if one.at_us >= since_us or one.state in OPEN]
         return sorted(found, key=lambda one: one.seq)
+
+    def expire_promises(self, before_us: int) -> int:
+        kept = [one for one in self._changes[:-1] if one.at_us >= before_us or self._is_open(one)]
+        gone = len(self._changes[:-1]) - len(kept)
+        self._changes = [*kept, *self._changes[-1:]]
+        told = {(one.policy_id, one.revision, one.period) for one in self._changes}
+        self._last = {key: one for key, one in self._last.items() if key in told}
+        revisions = {key[:2] for key in told}
+        self._policies = {
+            key: row
+            for key, row in self._policies.items()
+            if row.active or row.since_us >= before_us or key in revisions
+        }
+        self._expectations = {
+            key: row for key, row in self._expectations.items() if row.due_us >= before_us
+        }
+        self._conditions = {
+            key: one
+            for key, one in self._conditions.items()
+            if one.until_us is None or one.until_us >= before_us
+        }
+        return gone
+
+    def _is_open(self, one: EvaluationChange) -> bool:
+        return one.state in OPEN and self._last[one.policy_id, one.revision, one.period] == one
 
     def put_expected(self, dag_id: str, after_us: int, rows: Sequence[ExpectedRow]) -> None:
         for key in [one for one in self._expectations if one[0] == dag_id and one[1] > after_us]:

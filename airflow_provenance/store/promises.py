@@ -1,7 +1,8 @@
 """What a store keeps of promises: those in force, how they stood, and what was expected of DAGs.
 
-Changes are append-only. Expectations and conditions are written by who sees Airflow's database
-(`collect.airflow_expected`), so that they are known while that cannot be reached.
+Changes are never altered, and kept for as long as `expire_promises` is asked to. Expectations and
+conditions are written by who sees Airflow's database (`collect.airflow_expected`), so that they are
+known while that cannot be reached.
 """
 
 from __future__ import annotations
@@ -87,6 +88,13 @@ class PromiseStore(Protocol):
         """Return the last change of each policy, revision and period, in order of ``seq``.
 
         Of those written since a time, and all that still are broken.
+        """
+
+    def expire_promises(self, before_us: int) -> int:
+        """Drop what was written or expected before a time, and what held DAGs back until then.
+
+        What is broken, and may still be made good, stays as it stands; so does the newest change
+        of all, after which others are numbered. Returns how many changes were dropped.
         """
 
     def put_expected(self, dag_id: str, after_us: int, rows: Sequence[ExpectedRow]) -> None:

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.benchmarks import hashing, ingest, over_http, overhead, overview, trace
+from tests.benchmarks import hashing, ingest, over_http, overhead, overview, promises, trace
 from tests.benchmarks.rounds import machine, postgres_server, server_settings
 
 if TYPE_CHECKING:
@@ -23,6 +23,10 @@ FULL = {
     "hashing": {"megabytes": 1024, "rounds": 3},
     "http": {"seconds": 60, "events": 400, "rounds": 5},
     "overhead": {"tasks": 100, "pairs": 200},
+    "promises": {
+        "sizes": ((1_000, 100_000), (10_000, 100_000), (1_000, 1_000_000), (10_000, 1_000_000)),
+        "rounds": 3,
+    },
 }
 # Below ten minutes on two cores that nobody else uses.
 USUAL = {
@@ -31,6 +35,7 @@ USUAL = {
     "hashing": {"megabytes": 128, "rounds": 3},
     "http": {"seconds": 15, "events": 100, "rounds": 3},
     "overhead": {"tasks": 30, "pairs": 60},
+    "promises": {"sizes": ((1_000, 100_000), (10_000, 100_000)), "rounds": 1},
 }
 QUICK = {
     "ingest": {"events": 4_000, "rounds": 1},
@@ -38,6 +43,7 @@ QUICK = {
     "hashing": {"megabytes": 4, "rounds": 1},
     "http": {"seconds": 1, "events": 16, "rounds": 1},
     "overhead": {"tasks": 1, "pairs": 2, "modes": ("thread",)},  # each starts Airflow anew
+    "promises": {"sizes": ((50, 500),), "rounds": 1},
 }
 
 _BENCHMARKS = {
@@ -46,6 +52,7 @@ _BENCHMARKS = {
     "hashing": hashing,
     "http": over_http,
     "overhead": overhead,
+    "promises": promises,
 }
 
 

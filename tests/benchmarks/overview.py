@@ -92,10 +92,19 @@ def _overhead(result: dict[str, Any]) -> Iterator[Row]:
         yield Row(f"task, {mode}", figure, ratio, f"{one['count']} pairs")
 
 
+def _promises(result: dict[str, Any]) -> Iterator[Row]:
+    for name, one in result["sizes"].items():
+        for tick in ("restart", "idle"):
+            figure = f"{one[tick]['s']['median']:.3f} s, {one[tick]['peak_mb']:,} MB"
+            counts = f"{one[tick]['evaluated']:,} judged, {result['rounds']} rounds"
+            yield Row(f"tick {tick}, {name}", figure, "", counts)
+
+
 _ROWS: dict[str, Callable[[dict[str, Any]], Iterator[Row]]] = {
     "ingest": _ingest,
     "trace": _trace,
     "hashing": _hashing,
     "http": _http,
     "overhead": _overhead,
+    "promises": _promises,
 }

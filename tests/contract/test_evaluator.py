@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provenance.alerts.excuses import excusals_of
 from airflow_provenance.collect.evaluator import Evaluator
 from airflow_provenance.collect.promise_sources import PromiseSources
+from airflow_provenance.domain.alert import Action
 from airflow_provenance.domain.clock import FixedClock
 from airflow_provenance.errors import StoreUnavailableError
 from tests.contract.support import ingest_all
@@ -55,7 +57,7 @@ class World:
 
     def restart(self) -> None:
         sources = PromiseSources(str(self.file), None, self.store.policies())
-        self.evaluator = Evaluator(self.store, sources, None, self.clock)
+        self.evaluator = Evaluator(self.store, sources, None, self.clock, excusals_of)
 
     def tick(self, at: str) -> list[tuple[str, str, str]]:
         self.clock.us = us(at)
@@ -182,3 +184,44 @@ def test_an_outage_of_airflow_is_told_once_and_promises_are_judged_all_the_same(
         world.tick(f"2026-03-02T06:00:{second:02}")
     assert len([one for one in caplog.messages if "cannot be read" in one]) == 1
     assert world.tick("2026-03-02T09:00:01") == [("shop-by-nine", "breached", "2026-03-02T09:00")]
+
+
+def test_a_failure_that_somebody_excuses_spares_the_budget_unless_it_counts(world: World) -> None:
+    counts = {**MOSTLY, "id": "counts", "objective": {**MOSTLY["objective"], "count_excused": True}}
+    world.promise(MOSTLY, counts)
+    world.tick("2026-03-02T06:00:00")
+    at = "2026-03-02T07:00:00"
+    world.ran("shop", "r1", at, start=at, end=at, state="FAIL")
+    told = [one for one in world.tick("2026-03-02T07:00:01") if one[1] == "breached"]
+    assert [slug for slug, _, _ in told] == ["counts", "shop-mostly"]
+    world.store.add_action(
+        Action(
+            kind="excuse",
+            matchers=('dag="shop"',),
+            author="ann",
+            reason="power cut",
+            at_us=us(at),
+            until_us=us("2026-03-02T08:00:00"),
+        )
+    )
+    told = world.tick("2026-03-02T07:00:02")
+    assert [(slug, state) for slug, state, _ in told] == [("shop-mostly", "no_data")]
+
+
+def test_a_budget_that_burns_is_told_as_a_page_that_ends_by_itself(world: World) -> None:
+    daily = {"kind": "success_ratio", "at_least": 0.99, "window": "30d", "min_events": 5}
+    world.promise({**SHOP, "id": "shop-ratio", "objective": daily})
+    world.tick("2026-03-02T06:00:00")
+    for day, state in enumerate(("COMPLETE", "COMPLETE", "COMPLETE", "FAIL", "FAIL", "COMPLETE")):
+        at = f"2026-03-{3 + day:02}T07:00:00"
+        world.ran("shop", f"r{day}", at, start=at, end=at, state=state)
+        world.tick(f"2026-03-{3 + day:02}T07:01:00")
+    changes = world.store.evaluation_changes(1)
+    told = [(one.period, one.state, one.severity) for one in changes if one.is_burn]
+    assert told == [
+        ("burn/ticket", "at_risk", "ticket"),
+        ("burn/page", "at_risk", "page"),
+        ("burn/ticket", "ok", "ticket"),
+        ("burn/page", "ok", "page"),
+    ]
+    assert [one.state for one in changes if not one.is_burn][-1] == "breached"

@@ -111,3 +111,34 @@ def test_a_condition_is_closed_and_forgotten_by_who_asks_for_later_ones(store: A
         ("paused", 8),
     ]
     assert [one.kind for one in store.conditions(9)] == ["scheduler_down"]
+
+
+def test_what_is_old_is_forgotten_but_what_is_still_broken_and_the_newest_stay(store: Any) -> None:
+    store.put_policies([row("kept"), row("gone")], 1)
+    store.put_policies([row("kept")], 2)
+    store.add_changes([change("breached", "open"), change("breached", "good")], {}, 1)
+    store.add_changes([change("recovered", "good"), change("at_risk", "risky")], {}, 2)
+    store.add_changes([change("ok", "old")], {}, 3)
+    assert store.expire_promises(10) == 2
+    told = [(one.seq, one.period, one.state) for one in store.evaluation_changes()]
+    assert told == [(1, "open", "breached"), (4, "risky", "at_risk"), (5, "old", "ok")]
+    assert [one.seq for one in store.evaluation_changes(1, 1)] == [4]
+    assert [one.period for one in store.latest_changes(100)] == ["open", "risky"]
+    (next_one,) = store.add_changes([change("recovered", "open")], {}, 11)
+    assert next_one.seq == 6
+    assert store.expire_promises(10) == 2  # it is made good, and no longer the newest
+    assert [one.period for one in store.evaluation_changes()] == ["risky", "open"]
+    assert [one.policy_id for one in store.policies()] == ["kept"]
+
+
+def test_what_was_expected_and_held_back_long_ago_is_forgotten(store: Any) -> None:
+    store.put_expected("a", 0, [ExpectedRow(dag_id="a", due_us=us) for us in (9, 10)])
+    held = [
+        ConditionRow(dag_id="a", kind="paused", from_us=1, until_us=9),
+        ConditionRow(dag_id="a", kind="paused", from_us=2),
+        ConditionRow(dag_id="a", kind="paused", from_us=3, until_us=10),
+    ]
+    store.put_conditions(held)
+    store.expire_promises(10)
+    assert [one.due_us for one in store.expected_runs(["a"], 0)] == [10]
+    assert store.conditions(0) == held[1:]

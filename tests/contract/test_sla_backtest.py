@@ -10,9 +10,11 @@ import msgspec
 from airflow_provenance.cli import main
 from airflow_provenance.sla.backtest import Changes, Moment, backtest
 from airflow_provenance.sla.evaluation import evaluation_json
+from airflow_provenance.sla.facts import ExpectedRun
+from airflow_provenance.sla.objectives import OBJECTIVES
 from airflow_provenance.sla.policy import from_plain
 from tests.contract.test_sla_why import at, day_of
-from tests.support.sla_events import us
+from tests.support.sla_events import dag_run, dataset, jsonl, queued_note, read, task_run, us
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,3 +102,73 @@ def test_what_was_received_later_is_not_known_before(
     assert [(one["at"][:10], one["state"]) for one in found] == [("2026-03-01", "no_data")]
     assert main([*told, "--every", "0s"]) != 0
     assert "--every is 0" in capsys.readouterr().err
+
+
+SHOP, LOAD, TOTALS = {"dag": "shop"}, {"dag": "shop", "task": "load"}, {"dataset": "pg/totals"}
+EVERY_KIND = [
+    (LOAD, {"kind": "duration", "at_most": "30m"}),
+    (SHOP, {"kind": "deadline", "at": "08:00"}),
+    (TOTALS, {"kind": "deadline", "at": "08:00"}),
+    (SHOP, {"kind": "start_delay", "at_most": "5m"}),
+    (LOAD, {"kind": "queue_latency", "at_most": "30s"}),
+    (SHOP, {"kind": "missing_run", "grace": "10m"}),
+    (TOTALS, {"kind": "freshness", "at_most": "25h"}),
+    (TOTALS, {"kind": "volume", "at_least": 0.5, "baseline": "all", "min_history": 3}),
+    (TOTALS, {"kind": "completeness", "at_least": 0.9}),
+    (LOAD, {"kind": "throughput", "at_least": 0.05}),
+    (SHOP, {"kind": "success_ratio", "at_least": 0.8, "window": "30d", "min_events": 3}),
+    (LOAD, {"kind": "consecutive_misses", "count": 2}),
+    (TOTALS, {"kind": "consecutive_misses", "count": 2, "of": {"kind": "volume", "at_least": 60}}),
+    (TOTALS, {"kind": "data_quality"}),
+    (TOTALS, {"kind": "schema_contract"}),
+    (TOTALS, {"kind": "end_to_end_latency", "source": "pg/raw", "at_most": "20m"}),
+    (LOAD, {"kind": "cost", "at_most": 1000}),
+]
+
+
+def shop_day(day: int) -> str:
+    """A day of the shop: the 6th to 9th fail or are poor, the 10th does not come."""
+    run_id, due, bad = f"scheduled__{day}", at(day, 300), day in (6, 7, 8, 9)
+    if day == 10:
+        return ""
+    end = at(day, 341 if bad else 320)
+    state = "FAIL" if day in (6, 7) else "COMPLETE"
+    checks = [{"assertion": "unique", "column": "id", "success": not bad}]
+    columns = {"id": "int"} if bad else {"id": "int", "total": "float"}
+    written = {"rows": 40 if bad else 100, "columns": columns, "checks": checks}
+    return jsonl(
+        dag_run("shop", run_id, due, start=at(day, 306 if bad else 301), end=end, state=state),
+        task_run("shop", "fetch", run_id, due, start=at(day, 302), end=at(day, 303),
+                 outputs=[dataset("pg/raw", rows=100)]),
+        task_run("shop", "load", run_id, due, start=at(day, 307), end=end, state=state,
+                 inputs=[read("pg/raw", rows=100)], outputs=[dataset("pg/totals", **written)]),
+    )  # fmt: skip
+
+
+def test_a_backtest_of_every_kind_is_live_evaluation_line_for_line(store: Store) -> None:
+    policies = [
+        from_plain({"id": f"{number}-{one['kind']}", "target": target, "objective": one})
+        for number, (target, one) in enumerate(EVERY_KIND)
+    ]
+    assert {one.objective.kind for one in policies} == set(OBJECTIVES)
+    dues = [us(at(day, 300)) for day in range(1, 13)]
+    expected = {"shop": [ExpectedRun(due_us=due_us, logical_us=due_us) for due_us in dues]}
+    entries: list[tuple[int, str, bytes]] = []
+    for day in range(1, 13):
+        for line in shop_day(day).splitlines():
+            told_us = us(json.loads(line)["eventTime"].rstrip("Z"))
+            entries.append((told_us + 3 * MINUTE, "E", line.encode()))
+        queued, began = at(day, 306), at(day, 307)
+        note = queued_note("shop", "load", f"scheduled__{day}", queued, began)
+        entries.append((us(began), "N", note))
+    entries.sort()
+    moments = [us(at(day, minute)) for day in range(1, 13) for minute in (299, 312, 330, 400, 600)]
+    live, changes = list[dict[str, Any]](), Changes(policies, expected)
+    for now in moments:
+        while entries and entries[0][0] <= now:
+            received, kind, raw = entries.pop(0)
+            store.ingest([(kind, raw)], received_us=received)  # type: ignore[list-item]
+        live += told(changes.at(store, now))
+    assert told(list(backtest(store, policies, iter(moments), expected))) == live
+    broken = {one["policy"] for one in live if one["breached_at"] is not None}
+    assert broken == {one.id for one in policies}

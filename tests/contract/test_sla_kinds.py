@@ -408,6 +408,7 @@ def runs_of(states: str) -> str:
 )
 def test_success_ratio(store: Store, states: str, expected: Any) -> None:
     promise = {"kind": "success_ratio", "at_least": 0.9, "window": "30d", "min_events": 10}
+    promise["alert_on"] = "ratio"
     target = {"dag": "shop"}
     found = judged(store, runs_of(states), "2026-03-11T00:00:00", target=target, **promise)
     assert verdict(found) == expected
@@ -420,6 +421,7 @@ def test_an_excused_failure_spares_the_budget_unless_it_counts(store: Store) -> 
     excusal = {"start": "2026-03-03T00:00:00Z", "end": "2026-03-04T00:00:00Z", "author": "ops",
                "reason": "power cut"}  # fmt: skip
     promise = {"kind": "success_ratio", "at_least": 0.9, "target": {"dag": "shop"}}
+    promise["alert_on"] = "ratio"
     at = "2026-03-11T00:00:00"
     spared = judged(store, runs_of("++-+-+++++"), at, more={"excusals": [excusal]}, **promise)
     assert (spared[0]["state"], len(spared[0]["runs"])) == ("breached", 9)

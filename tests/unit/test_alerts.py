@@ -447,3 +447,17 @@ def test_what_is_wrong_with_routes_is_told_in_one_line(routes: Any, said: str) -
         parse_routes(text, CHANNELS)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_page_of_a_burning_budget_ends_while_the_used_up_budget_stays_broken() -> None:
+    people = People({"name": "pager", "channels": ["pager"], "group_by": ["policy", "period"]})
+    period = {"period": "burn/page", "due_us": None}
+    people.at(0, people.change("breached", 0, due_us=None, severity="ticket"))
+    people.at(60 * S, people.change("at_risk", 60 * S, **period))
+    people.at(5 * MIN)
+    people.at(10 * MIN, people.change("ok", 10 * MIN, **period))
+    people.at(HOUR)
+    told = [(one.kind, one.severity) for one in people.notices]
+    assert told == [("firing", "ticket"), ("firing", "page"), ("resolved", "page")]
+    (left,) = [one for one in people.state.alerts.values() if one.ended_us is None]
+    assert left.change.state == "breached"

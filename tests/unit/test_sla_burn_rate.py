@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from airflow_provenance.domain.run import RunState
 from airflow_provenance.sla.burn_rate import (
     WORKBOOK,
     Event,
@@ -15,6 +16,11 @@ from airflow_provenance.sla.burn_rate import (
     burns,
     scaled,
 )
+from airflow_provenance.sla.evaluate import evaluate
+from airflow_provenance.sla.evaluation import Evaluation, State, evaluation_json
+from airflow_provenance.sla.facts import RunFact
+from airflow_provenance.sla.plain import PlainProvenance
+from airflow_provenance.sla.policy import from_plain
 
 HOUR = 3_600_000_000
 NOW = 1_000 * HOUR
@@ -92,3 +98,70 @@ def test_the_budget_is_told_in_failures() -> None:
 def test_more_errors_never_burn_slower() -> None:
     rates = [burn_rate(0.99, bad, 24) for bad in range(25)]
     assert rates == sorted(rates)
+
+
+def daily(*good: bool, **objective: object) -> list[Evaluation]:
+    """How a promise of 99 % stands just after the last of so many daily runs."""
+    plain = {"kind": "success_ratio", "at_least": 0.99, **objective}
+    policy = from_plain({"id": "p", "target": {"dag": "d"}, "severity": "page", "objective": plain})
+    runs = [
+        RunFact(
+            id=number,
+            job="d",
+            run_id=f"r{number}",
+            state=RunState.COMPLETE if one else RunState.FAIL,
+            run_type="scheduled",
+            run_after_us=NOW + number * 24 * HOUR,
+            started_us=NOW + number * 24 * HOUR,
+            ended_us=NOW + number * 24 * HOUR + HOUR,
+        )
+        for number, one in enumerate(good)
+    ]
+    last_us = runs[-1].ended_us or 0
+    return evaluate(policy, PlainProvenance(dag_runs=runs), last_us + HOUR)
+
+
+def burning(found: list[Evaluation]) -> dict[str, tuple[str, float | None, str | None]]:
+    burns = [one for one in found if one.period.startswith("burn/")]
+    return {one.period[5:]: (one.state.value, one.observed, one.severity) for one in burns}
+
+
+def test_a_verdict_tells_the_budget_and_how_each_window_burns() -> None:
+    told = evaluation_json(daily(*[True] * 18, *[False] * 6)[0])["error_budget"]
+    assert (told["events"], told["failures"], told["failures_allowed"]) == (24, 6, 0.24)
+    assert told["failures_left"] == -5.76
+    rates = {one["factor"]: one for one in told["burn_rates"]}
+    assert rates[14.4]["long_rate"] == rates[14.4]["short_rate"] == 100.0
+    assert rates[14.4]["fires"] is True
+
+
+def test_failures_one_after_the_other_page_and_one_alone_does_not() -> None:
+    assert burning(daily(*[True] * 20, False))["page"][0] == "ok"
+    assert burning(daily(*[True] * 20, False, False)) == {
+        "page": ("at_risk", 50.0, "page"),  # 2 of 4
+        "ticket": ("at_risk", 50.0, "ticket"),
+    }
+    alone = daily(*[True] * 20, False)[0]
+    assert (alone.state, alone.severity) == (State.BREACHED, "ticket")
+    asked = daily(*[True] * 20, False, page_on_one=True)
+    assert burning(asked)["page"][0] == "at_risk"
+    assert asked[0].severity is None  # the promise's own: page
+
+
+def test_a_good_run_ends_the_page_while_the_budget_stays_used_up() -> None:
+    found = daily(*[True] * 20, False, False, True)
+    assert burning(found)["page"][0] == "ok"
+    assert found[0].state is State.BREACHED
+    assert found[0].reason == "budget left: -1.77 failures"
+
+
+def test_fewer_than_min_events_page_nobody() -> None:
+    assert burning(daily(True, False)) == {
+        "page": ("ok", 50.0, "page"),
+        "ticket": ("ok", 50.0, "ticket"),
+    }
+    assert burning(daily(False, False, min_events=10))["page"][0] == "ok"
+
+
+def test_a_promise_told_by_its_ratio_alone_has_no_burn_rates() -> None:
+    assert len(daily(*[False] * 5, alert_on="ratio")) == 1

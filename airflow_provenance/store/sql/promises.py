@@ -26,6 +26,8 @@ _CHANGE = (
 _EXPECTED = "dag_id, due_us, logical_us, came_us"
 _CONDITION = "dag_id, kind, from_us, until_us, detail"
 _AT_ONCE = 300
+_NAMES = msgspec.json.Decoder(tuple[str, ...])
+_NUMBERS = msgspec.json.Decoder(tuple[int, ...])
 
 
 class SqlPromises:
@@ -85,6 +87,28 @@ class SqlPromises:
         )
         with reading(self._engine) as bulk:
             return [_change(row) for row in bulk.fetch(query, (since_us, *OPEN))]
+
+    def expire_promises(self, before_us: int) -> int:
+        marks = ", ".join("?" * len(OPEN))
+        gone = (
+            f"FROM evaluation_change WHERE at_us < ? AND (state NOT IN ({marks}) OR EXISTS ("
+            "SELECT 1 FROM evaluation_change n WHERE n.policy_id = evaluation_change.policy_id "
+            "AND n.revision = evaluation_change.revision AND n.period = evaluation_change.period "
+            "AND n.seq > evaluation_change.seq)) "
+            "AND seq < (SELECT max(seq) FROM evaluation_change)"
+        )
+        with writing(self._engine) as bulk:
+            (count,) = bulk.fetch(f"SELECT count(*) {gone}", (before_us, *OPEN))[0]
+            bulk.execute(f"DELETE {gone}", [(before_us, *OPEN)])
+            bulk.execute("DELETE FROM expected_run WHERE due_us < ?", [(before_us,)])
+            bulk.execute("DELETE FROM dag_condition WHERE until_us < ?", [(before_us,)])
+            bulk.execute(
+                "DELETE FROM policy WHERE active = 0 AND since_us < ? AND NOT EXISTS ("
+                "SELECT 1 FROM evaluation_change c WHERE c.policy_id = policy.policy_id "
+                "AND c.revision = policy.revision)",
+                [(before_us,)],
+            )
+        return int(count)
 
     def put_expected(self, dag_id: str, after_us: int, rows: Sequence[ExpectedRow]) -> None:
         with writing(self._engine) as bulk:
@@ -177,6 +201,6 @@ def _change_values(one: EvaluationChange) -> tuple[Any, ...]:
 
 def _change(row: Sequence[Any]) -> EvaluationChange:
     values = dict(zip(_CHANGE.split(", "), row, strict=True))
-    values["notify"] = tuple(json.loads(values["notify"]))
-    values["runs"] = tuple(json.loads(values["runs"]))
+    values["notify"] = _NAMES.decode(values["notify"])
+    values["runs"] = _NUMBERS.decode(values["runs"])
     return EvaluationChange(**values)

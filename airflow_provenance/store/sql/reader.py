@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -38,7 +39,7 @@ from airflow_provenance.store.sql.engine import reading
 from airflow_provenance.store.sql.owned import DAG, has_owned, owned, read_owners
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from sqlalchemy.engine import Engine
 
@@ -83,12 +84,16 @@ class SqlReader:
         where: list[str] = ["r.absorbed_by IS NULL"]
         values: list[Any] = []
         if query.dag_id is not None:
-            # The job of a DAG run is its DAG, that of a task the DAG, a dot and the task.
+            # The job of a DAG run is its DAG, that of a task the DAG, a dot and the task. Its jobs
+            # first: there are far fewer of them than of runs.
             where.append(
-                "((r.kind = 1 AND j.name = ?) OR "
+                "r.job_id IN (SELECT n.id FROM job n WHERE n.name = ? "
+                "OR substr(n.name, 1, ?) = CAST(? AS text) || '.') "
+                "AND ((r.kind = 1 AND j.name = ?) OR "
                 "(r.kind = 0 AND j.name = CAST(? AS text) || '.' || r.task_id))"
             )
-            values += [query.dag_id, query.dag_id]
+            dag_id = query.dag_id
+            values += [dag_id, len(dag_id) + 1, dag_id, dag_id, dag_id]
         if query.job is not None:
             where.append("j.name = ?")
             values.append(query.job)
@@ -112,6 +117,27 @@ class SqlReader:
                 values += more
             rest = f"WHERE {' AND '.join(where)} {order}"
             return [_run_view(row) for row in bulk.fetch(_RUN + rest, [*values, query.limit])]
+
+    def runs_of(self, jobs: Collection[str], since_us: int, began_us: int) -> list[RunView]:
+        if not jobs:
+            return []
+        with reading(self._engine) as bulk:
+            names = bulk.texts()
+            ids = bulk.fetch(
+                f"SELECT id FROM job WHERE name IN ({names})", (json.dumps(sorted(jobs)),)
+            )
+            if not ids:
+                return []
+            # Two statements, as one index has the runs of a job by their start.
+            where = (
+                f"WHERE r.job_id {bulk.among(row[0] for row in ids)} AND %s "
+                "AND r.absorbed_by IS NULL "
+                "AND (r.kind = 1 OR r.state = 0 OR r.ended_us IS NULL OR r.ended_us >= ?)"
+            )
+            rows = bulk.fetch(_RUN + where % "r.started_us >= ?", (began_us, since_us))
+            never = "r.started_us IS NULL AND r.as_of_us >= ?"
+            rows += bulk.fetch(_RUN + where % never, (began_us, since_us))
+            return [_run_view(row) for row in rows]
 
     def _runs(self, rest: str, values: Sequence[Any] = ()) -> list[RunView]:
         with reading(self._engine) as bulk:
@@ -187,16 +213,19 @@ class SqlReader:
         if not wanted:
             return {}
         docs: dict[int, list[RunDoc]] = {}
+        select = (
+            "SELECT COALESCE(r.absorbed_by, r.id), d.body FROM run r "
+            "JOIN run_doc d ON d.run_id = r.id "
+        )
         with reading(self._engine) as bulk:
             among = bulk.among(wanted)
-            rows = bulk.fetch(
-                "SELECT COALESCE(r.absorbed_by, r.id), d.body FROM run r "
-                "JOIN run_doc d ON d.run_id = r.id "
-                f"WHERE r.id {among} OR r.absorbed_by {among} ORDER BY r.absorbed_by IS NOT NULL"
-            )
+            rows = bulk.fetch(f"{select}WHERE r.id {among}")
+            rows += bulk.fetch(f"{select}WHERE r.absorbed_by {among}")
         for number, body in rows:
             docs.setdefault(number, []).append(codec.unpack_run(body)[1])
-        return {number: merged(those) for number, those in docs.items()}
+        return {
+            number: merged(those) if len(those) > 1 else those[0] for number, those in docs.items()
+        }
 
     def versions_by_id(self, ids: Iterable[int]) -> dict[int, VersionView]:
         with reading(self._engine) as bulk:
@@ -257,7 +286,10 @@ class SqlReader:
     def datasets_named(self, text: str) -> list[DatasetRef]:
         with reading(self._engine) as bulk:
             select = "SELECT namespace, name FROM dataset WHERE "
-            rows = bulk.fetch(f"{select}namespace || '/' || name = ?", (text,))
+            parts = [at for at, sign in enumerate(text) if sign == "/"][:_PARAMETERS]
+            either = " OR ".join(["(name = ? AND namespace = ?)"] * len(parts)) or "1 = 0"
+            pairs = [half for at in parts for half in (text[at + 1 :], text[:at])]
+            rows = bulk.fetch(f"{select}{either}", pairs)
             rows = rows or bulk.fetch(f"{select}name = ?", (text,))
             return [DatasetRef(row[0], row[1]) for row in rows]
 
@@ -325,12 +357,12 @@ class SqlReader:
         )
         return self._runs(rest, [version_id, limit])
 
-    def runs_reading(self, dataset: DatasetRef) -> list[int]:
+    def runs_reading(self, dataset: DatasetRef, since_us: int = 0) -> list[int]:
         with reading(self._engine) as bulk:
             rows = bulk.fetch(
                 "SELECT DISTINCT i.run_id FROM run_input i JOIN dataset d ON d.id = i.dataset_id "
-                "WHERE d.namespace = ? AND d.name = ? ORDER BY i.run_id",
-                dataset,
+                "WHERE d.namespace = ? AND d.name = ? AND i.as_of_us >= ? ORDER BY i.run_id",
+                (*dataset, since_us),
             )
         return [row[0] for row in rows]
 
