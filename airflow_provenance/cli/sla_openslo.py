@@ -45,7 +45,7 @@ def register(actions: Any, read: Read) -> None:
         help="do not ask Airflow's database for the promises of DAGs",
     )
     add_common(export, with_json=False)
-    export.set_defaults(function=lambda options: _export(options, read))
+    export.set_defaults(function=lambda options: _export(options, read), more_files=None)
     for one in (bring, export):
         one.add_argument("--output", metavar="FILE", help="write there; else to standard output")
 

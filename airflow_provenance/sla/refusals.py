@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec.inspect import Field, LiteralType, StructType, Type, UnionType, VarTupleType
+from msgspec.inspect import DictType, Field, LiteralType, StructType, Type, UnionType, VarTupleType
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -50,6 +50,9 @@ def told(error: msgspec.ValidationError, root: type, plain: object) -> tuple[str
     if kind is None or not steps:
         return text, steps
     name = next(str(one) for one in reversed(steps) if isinstance(one, str))
+    if isinstance(kind, DictType) and path.endswith("[...]"):  # what is wrong is in it
+        allowed = f"{_article(words(kind.value_type))}{words(kind.value_type)} for each name"
+        return f"{name} is {_shown(value)}: write {allowed}", steps
     allowed = words(kind)
     near = meant(value, _literals(kind)) if isinstance(value, str) else ""
     return f"{name} is {_shown(value)}: {near}write {_article(allowed)}{allowed}", steps

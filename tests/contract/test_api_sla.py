@@ -110,7 +110,7 @@ def test_who_asks_is_told_what_is_not_recorded_yet(ask: Asking) -> None:
     [
         ({}, "nothing is asked"),
         ({"ids": ["never"]}, "no promise 'never' is in force"),
-        ({"policies": [{"id": "x"}]}, "missing required field"),
+        ({"policies": [{"id": "x"}]}, "target is missing"),
         ({"idz": ["x"]}, "idz"),
     ],
 )

@@ -242,7 +242,7 @@ def test_what_was_published_is_no_reason_to_look_again(
     """After an outage there are thousands: each tick would look at all promises about datasets."""
     world.loaded(7, 1000)
     assert world.tick("07:06:00") > 0
-    monkeypatch.setattr("airflow_provenance.collect.evaluator._RUNS_AT_MOST", 0)
+    monkeypatch.setattr("airflow_provenance.collect.touched._RUNS_AT_MOST", 0)
     world.clock.us += 1
     assert world.evaluator.run_once().evaluated == 0
 

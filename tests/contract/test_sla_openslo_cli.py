@@ -159,7 +159,7 @@ def test_an_export_has_the_promises_of_the_settings(
         ),
         ("{openslo/service: 'no name'}", "spec.service: a name has letters, digits"),
         ("{my board: b}", "own.yaml:7: annotations is named 'my board'"),
-        ("{board: 1}", "own.yaml:7: Expected `str`, got `int`"),
+        ("{board: 1}", "own.yaml:7: annotations is {'board': 1}: write a text for each name"),
     ],
 )
 def test_what_somebody_writes_for_openslo_and_is_none_is_refused(
@@ -214,6 +214,7 @@ def test_a_window_of_the_calendar_is_judged(tmp_path: Path) -> None:
         (SuccessRatio(at_least=0.3, window=timedelta(days=30)), (2, 5)),
     ):
         policy = Policy(id="p", target=Target(dag="d"), objective=objective, zone="Europe/Berlin")
-        (one,) = evaluate(policy, PlainProvenance(dag_runs=runs), us("2026-03-03T00:00:00"))
+        at_us = us("2026-03-03T00:00:00")
+        one, *_ = evaluate(policy, PlainProvenance(dag_runs=runs), at_us)
         assert one.observed == pytest.approx(expected[0] / expected[1])
         assert len(one.runs) == expected[1]

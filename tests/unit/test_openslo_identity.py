@@ -15,7 +15,7 @@ from airflow_provenance.sla import objectives as kinds
 from airflow_provenance.sla.calendar import Calendar, Excusal
 from airflow_provenance.sla.files import read_files
 from airflow_provenance.sla.openslo import openslo_text, promises_text, read_openslo
-from airflow_provenance.sla.policy import _TARGETS, RUN_TYPES, Policy, Target
+from airflow_provenance.sla.policy import _TARGETS, RUN_TYPES, Policy, Target, from_plain, to_plain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,7 +106,7 @@ def policies(draw: st.DrawFn, objective: st.SearchStrategy[Any] = OBJECTIVE) -> 
     name = draw(NAME)
     target = {"dag": name, "task": draw(NAME)} if kind == "task" else {kind: name}
     can_be_at_risk = isinstance(promised, kinds.Duration | kinds.Deadline)
-    return Policy(
+    made = Policy(
         id=draw(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", fullmatch=True)),
         target=Target(**target),
         objective=promised,
@@ -123,6 +123,7 @@ def policies(draw: st.DrawFn, objective: st.SearchStrategy[Any] = OBJECTIVE) -> 
         description=draw(TEXT | st.just("long " * 300)),
         at_risk=draw(st.none() | st.floats(0.01, 0.99)) if can_be_at_risk else None,
     )
+    return from_plain(to_plain(made))  # datasets are named as events name them
 
 
 def there_and_back(made: list[Policy], folder: Path) -> list[Policy]:

@@ -403,7 +403,7 @@ BAD = [
         "    example.com/board: https://boards.example.com/7",
         "    airflow-provenance/runs: '[\"often\"]'",
         11,
-        "search-works: Invalid enum value 'often'",
+        "search-works: runs is 'often': write one of asset_materialization",
     ),
     (
         "    example.com/board: https://boards.example.com/7",

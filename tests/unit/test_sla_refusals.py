@@ -38,7 +38,7 @@ DATASET = {"target": {"dataset": "pg/shop.orders"}}
         ),
         (
             {"objective": {"kind": "duration", "at_mots": "5m"}},
-            "unknown field 'at_mots': did you mean 'at_most'? duration takes at_most, over",
+            "unknown field 'at_mots': did you mean 'at_most'? duration takes at_most, over, since",
             ("objective", "at_mots"),
         ),
         (
@@ -86,7 +86,7 @@ DATASET = {"target": {"dataset": "pg/shop.orders"}}
                     "of": {"kind": "duration", "at_most": "5m", "ovr": "try"},
                 }
             },
-            "unknown field 'ovr': did you mean 'over'? duration takes at_most, over",
+            "unknown field 'ovr': did you mean 'over'? duration takes at_most, over, since",
             ("objective", "of", "ovr"),
         ),
         ({"colour": 1}, "unknown field 'colour': a promise takes id, target, ", ("colour",)),
@@ -114,7 +114,7 @@ def test_the_line_of_the_near_miss_is_told(tmp_path: Path) -> None:
     _, (problem,) = read_files([file])
 
     assert str(problem) == (
-        f"{file}:7: unknown field 'ovr': did you mean 'over'? duration takes at_most, over"
+        f"{file}:7: unknown field 'ovr': did you mean 'over'? duration takes at_most, over, since"
     )
 
 
