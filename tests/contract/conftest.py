@@ -9,9 +9,12 @@ import pytest
 from airflow_provenance.store.memory import MemoryStore
 from airflow_provenance.store.sql.store import SqlStore
 from airflow_provenance.store.sql.tables import metadata
+from tests.support.entries import data, event, put_all, task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from airflow_provenance.store.base import Store
 
 
 class FreshMemoryStore(MemoryStore):
@@ -58,3 +61,16 @@ def store(request: pytest.FixtureRequest) -> Any:
         return FreshMemoryStore()
     shared: FreshSqlStore = request.getfixturevalue(f"_{request.param}_store")
     return shared.fresh()
+
+
+@pytest.fixture
+def chain(store: Store) -> Store:
+    """Build source -> one -> a -> two -> b -> three, and a -> three."""
+    put_all(
+        store,
+        task("COMPLETE", 10, "one", run=1, inputs=[data("source")], outputs=[data("a")]),
+        event("START", 20, "two", run=2, inputs=[data("a")]),
+        event("COMPLETE", 25, "two", run=2, outputs=[data("b")]),
+        event("START", 30, "three", run=3, inputs=[data("a"), data("b")]),
+    )
+    return store

@@ -9,7 +9,7 @@ from airflow_provenance.alerts.lineage import Lineage
 from airflow_provenance.alerts.routes import Route
 from airflow_provenance.domain.alert import Alert, AlertState
 from airflow_provenance.domain.evaluation_change import EvaluationChange
-from tests.contract.test_store import data, put_all, run_of, task
+from tests.support.entries import data, put_all, run_of, task
 
 if TYPE_CHECKING:
     from airflow_provenance.store.base import Store

@@ -19,7 +19,7 @@ from airflow_provenance.store.sql import migrate, migrations
 from airflow_provenance.store.sql.engine import open_engine
 from airflow_provenance.store.sql.store import SqlStore
 from airflow_provenance.store.sql.tables import metadata
-from tests.contract.test_store import GOOD, MANIFEST, event, manifest, put_all
+from tests.support.entries import GOOD, MANIFEST, event, manifest, put_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ import pytest
 from airflow_provenance.collect.feeds.checks import checked_versions, complete_facet, outcomes_of
 from airflow_provenance.domain.identity import DatasetRef
 from airflow_provenance.formats.shaping.event import facet_of
-from tests.contract.test_store import dag_run, data, note, put_all, task
+from tests.support.entries import dag_run, data, note, put_all, task
 from tests.support.stories import checked
 
 if TYPE_CHECKING:

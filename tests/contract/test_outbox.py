@@ -16,7 +16,7 @@ from airflow_provenance.domain.clock import FixedClock
 from airflow_provenance.errors import EventRefusedError, FeedUnavailableError, SubjectError
 from airflow_provenance.formats.shaping import datahub, marquez
 from airflow_provenance.store.outbox import DeadLetter
-from tests.contract.test_store import dag_run, data, event, note, put_all, task, us, uuid
+from tests.support.entries import dag_run, data, event, note, put_all, task, us, uuid
 
 if TYPE_CHECKING:
     from collections.abc import Callable

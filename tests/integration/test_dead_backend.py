@@ -17,7 +17,7 @@ import pytest
 
 from airflow_provenance.emit.spool import Spool
 from airflow_provenance.store.sql.store import SqlStore
-from tests.contract.test_store import task
+from tests.support.entries import task
 from tests.support.hour_of_load import Load, key_of, shown
 from tests.support.receiver import Answer, receiving
 from tests.support.service_host import Host, free_port, wait_until

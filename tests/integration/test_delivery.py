@@ -22,7 +22,7 @@ from airflow_provenance.collect.forward import Forwarder
 from airflow_provenance.domain.clock import FixedClock
 from airflow_provenance.formats.shaping import marquez
 from airflow_provenance.store.sql.store import SqlStore
-from tests.contract.test_store import data, event, put_all, task
+from tests.support.entries import data, event, put_all, task
 from tests.support.receiver import Answer, receiving
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from airflow_provenance.domain.clock import SystemClock
 from airflow_provenance.emit.spool import Spool
 from airflow_provenance.store.sql.engine import reading
 from airflow_provenance.store.sql.store import SqlStore
-from tests.contract.test_store import event
+from tests.support.entries import event
 from tests.support.hour_of_load import Load, distinct, key_of, repeated_starts, shown
 from tests.support.receiver import Answer, receiving
 from tests.support.service_host import Host, free_port, metric, wait_until

@@ -8,7 +8,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from airflow_provenance.emit.spool import Spool
-from tests.contract.test_store import data, task
+from tests.support.entries import data, task
 from tests.support.marquez_rules import Marquez
 
 if TYPE_CHECKING:

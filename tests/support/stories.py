@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.contract.test_store import dag_run, data, entry, event, note, task, uuid
+from tests.support.entries import dag_run, data, entry, event, note, task, uuid
 
 if TYPE_CHECKING:
     from airflow_provenance.formats.spool_line import Kind
