@@ -112,16 +112,23 @@ def test_settings_that_a_page_shows_are_taken(block: Any, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("block", SNIPPETS, ids=lambda one: one.page)
 def test_snippets_run(block: Any) -> None:
+    from airflow.providers.standard.operators.empty import EmptyOperator
     from airflow.sdk import DAG
 
-    known = {"df": [{"dest": "BQN"}], "etag": "1", "path": "/data/a.csv", "unknown": 0}
+    known: dict[str, Any] = {
+        "df": [{"dest": "BQN"}],
+        "etag": "1",
+        "path": "/data/a.csv",
+        "unknown": 0,
+    }
     with DAG("pages", schedule=None) as dag:
+        known |= {"dag": dag, "load": EmptyOperator(task_id="load")}
         exec(block.text, names := {"__name__": "pages", **known})  # noqa: S102 - our own pages
         if "planes" in names:
             names["planes"]()
 
     if "DatasetCheckOperator" in block.text:
-        assert set(dag.task_ids) == {"check_flights", "planes"}
+        assert set(dag.task_ids) == {"check_flights", "planes", "load"}
 
 
 def test_the_rules_of_why_are_told_with_their_points() -> None:
