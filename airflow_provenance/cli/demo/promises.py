@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from airflow_provenance import wiring
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from airflow_provenance.store.base import Store
 
 _CHANNEL = "notices"
+_WIDTH = 84
 
 
 def notices_file(home: Path) -> Path:
@@ -63,20 +65,20 @@ def judge(store: Store, home: Path, since_us: int) -> list[dict[str, Any]]:
 
 def notice_lines(notice: dict[str, Any]) -> list[str]:
     """Return what a notice says, for the report."""
-    first = (notice["firing"] or notice["resolved"])[0]
+    items = notice["firing"] or notice["resolved"]
+    first = items[0]
+    affected = dict.fromkeys(each["policy"] for one in items for each in one["affected"])
     told = {
-        "what": f"promised of {first['target']}",
-        "expected": first["expected"],
-        "observed": first["observed"],
-        "cause": first["explanation"] or first["cause"],
-        "affected": ", ".join(dict.fromkeys(one["policy"] for one in first["affected"])),
-        "owner": first["owner"],
-        "next": notice["next_step"],
+        "promised": f"{first['expected']} of {first['target']}; it is {first['observed']}",
+        "cause": short_paths(first["explanation"] or first["cause"] or "not known"),
+        "affected": ", ".join(affected),
+        "owner": first["owner"] or "",
     }
-    return [
-        notice["title"],
-        *(f"  {name:<9} {short_paths(text)}" for name, text in told.items() if text),
-    ]
+    lines = [notice["title"]]
+    for name, text in told.items():
+        for number, line in enumerate(textwrap.wrap(text, _WIDTH)):
+            lines.append(f"  {'' if number else name:<9} {line}")
+    return lines
 
 
 def how_they_stand(store: Store, since_us: int) -> str:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from airflow_provenance.store.base import RunView, Store, VersionView
 
 _WIDTH, _BAR, _MOST_LETTERS = 100, 20, 36
-_MOST_JOBS, _MOST_CHECKS, _MOST_SOURCES = 10, 7, 6
+_MOST_JOBS, _MOST_CHECKS, _MOST_SOURCES = 6, 5, 6
 _HOW_TRIES_ENDED = {RunState.UP_FOR_RETRY: "retried", RunState.FAIL: "failed"}
 # The story's question is about this column; see `_question`.
 _COLUMN = "dest"
@@ -63,8 +63,10 @@ def report(store: Store, home: Path, since_us: int, notices: Sequence[dict[str, 
     _title(how_they_stand(store, since_us))
     for line in (line for notice in notices for line in notice_lines(notice)):
         say(f"  {line}")
+    if notices:
+        say(f"  told in {notices_file(home)}")
     picture = _draw(store, home, seen, finding, names)
-    _say_commands(home, seen, finding, answer, picture)
+    _say_commands(home, seen, finding, answer, picture, notices)
     return is_unchanged
 
 
@@ -98,7 +100,8 @@ def _say_runs(seen: Overview) -> None:
         told.append(f"{dag_id} {ended}")
     _title(f"What ran, and where time went  (DAG runs: {'; '.join(told)})")
     longest = max((line.total for line in seen.jobs), default=0.0) or 1.0
-    shown, rest = seen.jobs[:_MOST_JOBS], seen.jobs[_MOST_JOBS:]
+    jobs = sorted(seen.jobs, key=lambda line: -line.total)
+    shown, rest = jobs[:_MOST_JOBS], jobs[_MOST_JOBS:]
     rows = []
     for line in shown:
         bar = "#" * max(round(line.total / longest * _BAR), 1) if line.seconds else ""
@@ -259,7 +262,12 @@ def _made_of_it_alone(store: Store, seen: Overview, finding: Finding, version: i
 
 
 def _say_commands(
-    home: Path, seen: Overview, finding: Finding | None, answer: Why, picture: Path
+    home: Path,
+    seen: Overview,
+    finding: Finding | None,
+    answer: Why,
+    picture: Path,
+    notices: Sequence[dict[str, Any]],
 ) -> None:
     _title("What to look at next: the picture, and these commands (exports once per shell)")
     say(f"  {picture}")
@@ -285,8 +293,9 @@ def _say_commands(
     same = [run.id for run in seen.runs if run.id != last.run_id and run.job == _job(seen, last)]
     if same:
         say(f"  airflow-provenance compare {same[-1]} {last.run_id}")
-    say(f"  {notices_file(home)}  (what people were told)")
-    say("  airflow-provenance sla status")
+    for command in dict.fromkeys(one["next_step"] for one in notices if one["next_step"]):
+        say(f"  {command}")
+    say("  airflow-provenance sla report")
     say("  airflow-provenance doctor")
 
 
