@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-_RUNS = ("scheduled", "asset_triggered", "manual")
+_RUNS = ("scheduled", "asset_triggered", "operator_triggered", "manual")
 
 
 class FreshnessSensor(BaseSensorOperator):
