@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import quote
 
+from airflow_provenance.alerts.lifecycle import UNPAUSED
 from airflow_provenance.domain.clock import format_time
 from airflow_provenance.sla import causes
 from airflow_provenance.sla.amounts import amount_text, moment_text
@@ -50,7 +51,14 @@ _CAUSES = {
     causes.UNKNOWN: ("not known", None),
 }
 # They say less than what the provenance explains.
-_EXPLAINED = {None, causes.FAILED, causes.RUNNING, causes.UNKNOWN}
+_EXPLAINED = {None, causes.PAUSED, causes.FAILED, causes.RUNNING, causes.UNKNOWN}
+_STATES = {"at_risk": "is at risk", "suspended": "is suspended"}
+_OUTCOMES = {
+    "recovered": "was made good",
+    "expired": "is no longer waited for",
+    "suspended": "is suspended",
+    UNPAUSED: "counts again",
+}
 
 
 class Message(NamedTuple):
@@ -148,10 +156,8 @@ def message_of(notice: Notice, clean: Cleaner, base_url: str | None = None) -> M
 
 def _verb(item: Item, *, is_over: bool) -> str:
     if is_over:
-        return {"recovered": "was made good", "expired": "is no longer waited for"}.get(
-            item.outcome or "", "is well again"
-        )
-    return "is at risk" if item.state == "at_risk" else "is broken"
+        return _OUTCOMES.get(item.outcome or "", "is well again")
+    return _STATES.get(item.state, "is broken")
 
 
 def _facts(item: Item, clean: Cleaner) -> list[tuple[str, str]]:
@@ -254,6 +260,6 @@ def _data(item: Item, clean: Cleaner) -> dict[str, Any]:
         "ended_at": format_time(item.ended_us),
         "outcome": clean.text(item.outcome) if item.outcome else None,
         "cause": clean.text(item.cause) if item.cause else None,
-        "explanation": clean.text(item.explanation) if item.explanation else None,
+        "explanation": _cause(item, clean),
         "affected": [_data(one, clean) for one in item.affected],
     }

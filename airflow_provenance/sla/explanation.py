@@ -14,6 +14,8 @@ from airflow_provenance.domain.run import RunState
 from airflow_provenance.errors import PolicyError
 from airflow_provenance.lineage.checks import facet_of
 from airflow_provenance.lineage.why import why_nodes
+from airflow_provenance.sla.amounts import moment_text
+from airflow_provenance.sla.causes import PAUSED
 from airflow_provenance.sla.evaluation import Evaluation, State
 from airflow_provenance.sla.ledger import recorded_with_ledger
 from airflow_provenance.sla.objectives import (
@@ -48,11 +50,20 @@ def explain(store: Store, policy: Policy, change: EvaluationChange, now_us: int)
         change: how it came to be broken.
         now_us: the moment, which counts where it is not done yet.
     """
+    if change.cause == PAUSED:
+        return _paused(store, policy, now_us)
     if isinstance(policy.objective, Deadline | Duration):
         return _late(store, policy, change, now_us) or last_error(store, change.runs)
     if isinstance(policy.objective, OF_DATA):
         return _data(store, policy, change.runs)
     return last_error(store, change.runs)
+
+
+def _paused(store: Store, policy: Policy, now_us: int) -> str | None:
+    for one in store.conditions(now_us):
+        if one.kind == PAUSED and one.dag_id == policy.target.dag and one.until_us is None:
+            return f"the DAG is paused since {moment_text(one.from_us)}"
+    return None
 
 
 def _late(store: Store, policy: Policy, change: EvaluationChange, now_us: int) -> str | None:
