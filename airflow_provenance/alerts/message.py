@@ -259,6 +259,7 @@ def _data(item: Item, clean: Cleaner) -> dict[str, Any]:
         "detected_at": format_time(item.detected_us),
         "ended_at": format_time(item.ended_us),
         "outcome": clean.text(item.outcome) if item.outcome else None,
+        "late_by": _late(item),
         "cause": clean.text(item.cause) if item.cause else None,
         "explanation": _cause(item, clean),
         "affected": [_data(one, clean) for one in item.affected],

@@ -168,7 +168,8 @@ def test_a_pause_is_told_once_in_words_and_so_is_its_end(store: Store) -> None:
     promise(store)
     paused = ConditionRow(dag_id="orders", kind="paused", from_us=T0 - 60 * S)
     store.put_conditions([paused])
-    values = {"breached_us": None, "observed": None, "threshold": None, "cause": "paused"}
+    values = {"breached_us": None, "detected_us": None, "observed": None, "threshold": None}
+    values["cause"] = "paused"
     desk.at(0, change("suspended", 0, **values))
     desk.restart()
     desk.at(8 * 3600 * S)
