@@ -50,8 +50,13 @@ _CAUSES = {
     causes.RUNNING: ("it is still running", None),
     causes.UNKNOWN: ("not known", None),
 }
-# They say less than what the provenance explains.
-_EXPLAINED = {None, causes.PAUSED, causes.FAILED, causes.RUNNING, causes.UNKNOWN}
+# When it is over.
+_WERE = {
+    causes.PAUSED: "the DAG was paused",
+    causes.DAG_REMOVED: "the DAG was in no file",
+    causes.IMPORT_ERROR: "the DAG's file could not be imported",
+    causes.RUNNING: "it still ran then",
+}
 _STATES = {"at_risk": "is at risk", "suspended": "is suspended"}
 _OUTCOMES = {
     "recovered": "was made good",
@@ -188,12 +193,12 @@ def _facts(item: Item, clean: Cleaner) -> list[tuple[str, str]]:
 
 
 def _cause(item: Item, clean: Cleaner) -> str | None:
-    if item.explanation is not None and item.cause in _EXPLAINED:
+    if item.explanation is not None:
         return clean.text(item.explanation)
     if item.cause is None:
         return None
     words, _ = _CAUSES.get(item.cause, (clean.text(item.cause), None))
-    return words
+    return words if item.ended_us is None else _WERE.get(item.cause, words)
 
 
 def expected_text(item: Item) -> str | None:

@@ -235,13 +235,16 @@ def test_each_trouble_is_one_notice_and_its_end_is_another(happened: Happened) -
 @pytest.mark.parametrize(
     ("policy", "title", "cause", "words", "next_step"),
     [
-        ("late.deadline", "[page] {} is broken", "still_running", "still running", "sla why"),
+        ("late.deadline", "[page] {} is broken", "still_running",
+         "late.work still runs, for", "sla why"),
         ("fails.deadline", "[page] {} is broken", "failed", "no orders today", "state FAIL"),
         ("halted.missing_run", "[ticket] {} is suspended", "paused", "the DAG is paused since",
          "airflow dags unpause halted"),
-        ("broken.missing_run", "[page] {} is broken", "import_error", "file cannot be imported",
+        ("broken.missing_run", "[page] {} is broken", "import_error",
+         "the DAG's file broken.py cannot be imported since",
          "airflow dags list-import-errors"),
-        ("never.missing_run", "[page] {} is broken", "scheduler_down", "scheduler was down",
+        ("never.missing_run", "[page] {} is broken", "scheduler_down",
+         "Airflow's scheduler is down since",
          "airflow jobs check"),
     ],
 )  # fmt: skip
