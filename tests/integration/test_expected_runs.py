@@ -7,6 +7,7 @@ comes at last that is told, too.
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from datetime import UTC, datetime, timedelta
@@ -108,10 +109,10 @@ class Happened(NamedTuple):
 
 def write_dags(folder: Path, due: datetime, due_of_never: datetime) -> None:
     start = f"{due - timedelta(minutes=30):%Y, %-m, %-d, %-H, %-M}"
-    soon = f'Deadline(at="{due + timedelta(seconds=15):%H:%M:%S}")'
+    soon = f'Deadline(at="{due + timedelta(seconds=12):%H:%M:%S}")'
     later = f'Deadline(at="{due + timedelta(minutes=20):%H:%M:%S}")'
     dags = {
-        "late": (due, "time.sleep(20)", soon),
+        "late": (due, "time.sleep(16)", soon),
         "fails": (due, FAILS.format(folder), f'{later}, on_failure="breach_now"'),
         "halted": (due, "pass", MISSING),
         "broken": (due, "pass", MISSING),
@@ -182,8 +183,8 @@ def happen(
     """Let everything happen; `pace` is how long this machine took to start Airflow."""
     dags = airflow.home / "dags"
     service = host.start(roles=ROLES)
-    due = (now() + timedelta(seconds=max(40, 1.2 * pace))).replace(microsecond=0)
-    due_of_never = due + timedelta(seconds=max(40, pace))
+    due = (now() + timedelta(seconds=max(22, 0.6 * pace))).replace(microsecond=0)
+    due_of_never = due + timedelta(seconds=round(max(28, 0.7 * pace)))
     write_dags(dags, due, due_of_never)
     wait_until(lambda: len(store.policies()) == 6, "all are in force", SECONDS)
     airflow.patch("/api/v2/dags/halted", {"is_paused": True})
@@ -214,7 +215,7 @@ def happen(
     service.wait()
     host.start(roles=ROLES)
     wait_until(lambda: host.log().count("leads now") == 3, "it works again", SECONDS)
-    time.sleep(5)
+    time.sleep(3)
     (airflow.home / "notices.json").write_text(json.dumps(notices.all(), indent=1))
     return Happened(due, due_of_never, changes, told, notices, host.logs())
 
@@ -236,12 +237,12 @@ def test_each_trouble_is_one_notice_and_its_end_is_another(happened: Happened) -
     ("policy", "title", "cause", "words", "next_step"),
     [
         ("late.deadline", "[page] {} is broken", "still_running",
-         "late.work still runs, for", "sla why"),
+         "late.work (still runs, for|waited .+ for a slot)", "sla why"),
         ("fails.deadline", "[page] {} is broken", "failed", "no orders today", "state FAIL"),
         ("halted.missing_run", "[ticket] {} is suspended", "paused", "the DAG is paused since",
          "airflow dags unpause halted"),
         ("broken.missing_run", "[page] {} is broken", "import_error",
-         "the DAG's file broken.py cannot be imported since",
+         "the DAG's file broken[.]py cannot be imported since",
          "airflow dags list-import-errors"),
         ("never.missing_run", "[page] {} is broken", "scheduler_down",
          "Airflow's scheduler is down since",
@@ -255,7 +256,7 @@ def test_a_notice_says_why_in_words_and_what_to_do(
     (item,) = notice["firing"]
     assert notice["title"] == title.format(policy)
     assert item["cause"] == cause
-    assert words in item["explanation"]
+    assert re.search(words, item["explanation"])
     assert next_step in notice["next_step"]
 
 
@@ -275,7 +276,7 @@ def test_a_run_that_comes_at_last_ends_the_alert_and_says_how_late_it_was(
 
 def test_what_broke_has_the_moment_at_which_it_did(happened: Happened) -> None:
     for policy, due, seconds in (
-        ("late.deadline", happened.due, 15),
+        ("late.deadline", happened.due, 12),
         ("broken.missing_run", happened.due, 15),
         ("never.missing_run", happened.due_of_never, 15),
     ):

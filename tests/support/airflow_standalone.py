@@ -81,11 +81,11 @@ class Airflow:
         port = _free_port()
         folder = home / "dags"
         folder.mkdir()
-        for path in dags:
-            shutil.copy(path, folder)
+        copied = [shutil.copy(path, folder) for path in dags]
         airflow = cls(home, port, _environment(home, port, database_url) | dict(environment or {}))
         airflow.command("db", "migrate")
-        airflow.command("dags", "reserialize")
+        if copied:
+            airflow.command("dags", "reserialize")
         with subprocess.Popen(
             [sys.executable, __file__, "keep"], stdin=subprocess.PIPE, start_new_session=True
         ) as keeper:
