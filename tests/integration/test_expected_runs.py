@@ -183,8 +183,8 @@ def happen(
     """Let everything happen; `pace` is how long this machine took to start Airflow."""
     dags = airflow.home / "dags"
     service = host.start(roles=ROLES)
-    due = (now() + timedelta(seconds=max(22, 0.6 * pace))).replace(microsecond=0)
-    due_of_never = due + timedelta(seconds=round(max(28, 0.7 * pace)))
+    due = (now() + timedelta(seconds=max(25, 1.4 * pace))).replace(microsecond=0)
+    due_of_never = due + timedelta(seconds=round(max(28, 0.8 * pace)))
     write_dags(dags, due, due_of_never)
     wait_until(lambda: len(store.policies()) == 6, "all are in force", SECONDS)
     airflow.patch("/api/v2/dags/halted", {"is_paused": True})

@@ -348,6 +348,8 @@ def test_what_a_pause_suspends_is_told_once_as_a_ticket_until_the_dag_is_paused_
     assert (told.kind, told.severity, told.firing[0].state) == ("firing", "ticket", "suspended")
     for hour in range(1, 9):  # nothing is broken: no repeats, no escalation
         people.at(hour * HOUR, suspend(people, hour * HOUR, period=str(hour), due_us=T0 + hour))
+    kept = people.change("ok", 8 * HOUR, period="by hand", due_us=T0 + 8 * HOUR)
+    people.at(8 * HOUR + MIN, kept)  # it is paused all the same
     assert people.notices == [told]
 
     paused.clear()
