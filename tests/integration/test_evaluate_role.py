@@ -88,6 +88,15 @@ def told(folder: Path) -> list[str]:
     return [item["period"] for one in notices(folder) for item in one["firing"]]
 
 
+def all_sent(host: Host) -> bool:
+    """Whether no notice is on its way: one whose sender is killed is sent again, by its id."""
+    store = SqlStore(host.url)
+    try:
+        return not any(one.waiting for one in store.channel_states())
+    finally:
+        store.close()
+
+
 def in_force(host: Host) -> int:
     store = SqlStore(host.url)
     try:
@@ -120,6 +129,7 @@ def test_a_service_killed_over_two_deadlines_tells_both_after_its_restart(
     items = [item for one in notices(tmp_path) for item in one["firing"]]
     assert sorted(one["breached_at"] for one in items) == due
     assert all(one["breached_at"] < one["detected_at"] for one in items)
+    wait_until(lambda: all_sent(host), "all is sent")
     for service in host.services[1:]:
         service.kill()
         service.wait()
@@ -141,6 +151,7 @@ def test_two_services_at_once_make_one_notice_of_each_breach(
     wait_until(lambda: in_force(hosts[0]) == 1, "one of them leads")
     due = promise_in(tmp_path, 7, 8, 9)
     wait_until(lambda: len(told(tmp_path)) >= 3, "all are told")
+    wait_until(lambda: all_sent(hosts[0]), "all is sent")
     # Whoever leads dies, each role of its own; the other goes on and says nothing again.
     leader = next(host for host in hosts if "leads now" in host.logs())
     leader.services[0].kill()

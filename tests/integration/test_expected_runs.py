@@ -23,6 +23,7 @@ from tests.support.receiver import Answer, receiving
 from tests.support.service_host import Host, wait_until
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -134,6 +135,13 @@ def told_of(store: SqlStore) -> list[EvaluationChange]:
     return [one for one in store.evaluation_changes() if one.state != "no_data"]
 
 
+def end(service: subprocess.Popen[str], store: SqlStore) -> None:
+    """Kill a service, but not between sending and noting it: then it sends the same id again."""
+    wait_until(lambda: not any(one.waiting for one in store.channel_states()), "all is sent")
+    service.kill()
+    service.wait()
+
+
 def host_of(airflow: Airflow, folder: Path, receiver: Receiver) -> Host:
     """Return where the service runs, as that Airflow's."""
     host = Host(
@@ -201,8 +209,7 @@ def happen(
     changes, told = told_of(store), notices.all()
 
     # Everything is restarted, and mended.
-    service.kill()
-    service.wait()
+    end(service, store)
     service = host.start(roles=ROLES)
     airflow.run("scheduler")
     (dags / "broken.py").write_text(whole)
@@ -211,8 +218,7 @@ def happen(
     runs = airflow.get("/api/v2/dags/fails/dagRuns")["dag_runs"]
     airflow.clear("fails", runs[0]["dag_run_id"], ["work"])
     wait_until(lambda: all(len(notices.of(one)) >= 2 for one in TROUBLES), "all is well", SECONDS)
-    service.kill()
-    service.wait()
+    end(service, store)
     host.start(roles=ROLES)
     wait_until(lambda: host.log().count("leads now") == 3, "it works again", SECONDS)
     time.sleep(3)
