@@ -7,6 +7,7 @@ itself: of a promise named ``provenance.channel.NAME``, told by the other channe
 
 from __future__ import annotations
 
+import functools
 import random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +18,7 @@ from airflow_provenance.alerts.lifecycle import Rules, advance
 from airflow_provenance.alerts.send import Sender, Told
 from airflow_provenance.domain.evaluation_change import EvaluationChange
 from airflow_provenance.errors import ProvenanceError
+from airflow_provenance.sla.causes import PAUSED
 from airflow_provenance.sla.durations import microseconds
 from airflow_provenance.sla.policy import from_plain
 
@@ -105,6 +107,7 @@ class Deliverer:
             self._upstream,
             tuple(self._channels),
             lambda policy: not policy.startswith(CHANNEL_POLICY) and policy not in holds,
+            self._is_paused(now_us),
         )
         after, notices = advance(before, [*changes, *about], rules, now_us)
         if not notices and msgspec.structs.replace(after, version=before.version) == before:
@@ -127,6 +130,16 @@ class Deliverer:
                     old = (row.body, _hold_us(row.body))
                 self._promises[row.policy_id] = old
         return {name: hold for name, (_, hold) in self._promises.items()}
+
+    def _is_paused(self, now_us: int) -> Callable[[str], bool]:
+        """Return what tells paused DAGs; the store is asked where an alert hangs on it."""
+
+        @functools.cache
+        def paused() -> set[str]:
+            rows = self._store.conditions(now_us)
+            return {one.dag_id for one in rows if one.kind == PAUSED and one.until_us is None}
+
+        return lambda dag: dag in paused()
 
     def _about_channels(self, state: AlertState, now_us: int) -> list[EvaluationChange]:
         """Return what changed of channels themselves."""

@@ -107,7 +107,12 @@ def _kind(
             return None
         return "resolved" if over == incident.told.keys() and not firing else "update"
     is_due = now_us >= last_us + route.repeat_interval_us
-    return "repeat" if firing and is_due and not _ackers(group, firing) else None
+    return "repeat" if _is_urgent(firing) and is_due and not _ackers(group, firing) else None
+
+
+def _is_urgent(firing: Mapping[str, Alert]) -> bool:
+    """Whether anything is wrong: that a DAG is paused is told once, since somebody wanted it."""
+    return any(not one.is_suspended for one in firing.values())
 
 
 def _ackers(group: Group, firing: Mapping[str, Alert]) -> str | None:
@@ -177,7 +182,7 @@ def _escalated(
     group: Group, incident: Incident, firing: Mapping[str, Alert], now_us: int
 ) -> tuple[Incident, list[Notice]]:
     steps, since_us = group.route.escalate, incident.unacked_us
-    if not firing or since_us is None or incident.level >= len(steps):
+    if not _is_urgent(firing) or since_us is None or incident.level >= len(steps):
         return incident, []
     step = steps[incident.level]
     if now_us < since_us + step.after_us:

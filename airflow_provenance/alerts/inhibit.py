@@ -42,7 +42,11 @@ def absorb(
         now_us: now.
         grace_us: how long what is downstream may take to recover once the upstream has.
     """
-    active = {key: one for key, one in alerts.items() if one.ended_us is None}
+    active = {
+        key: one
+        for key, one in alerts.items()
+        if one.ended_us is None and not one.is_suspended  # a pause is nobody's fault upstream
+    }
     parents = _parents(active, upstream)
     made = dict(alerts)
     for key, one in active.items():

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from airflow_provenance.domain.evaluation_change import EvaluationChange
 
 EXCUSED = "excused"
+UNPAUSED = "the DAG is paused no more"
 
 
 class Rules(NamedTuple):
@@ -48,6 +49,7 @@ class Rules(NamedTuple):
         hold_us: how long a breach of a promise must last before anybody is told.
         channels: the names of all there are.
         is_withdrawn: whether a promise is in force no more: nobody waits for it.
+        is_paused: whether a DAG is paused, as long as what is promised of it is suspended.
     """
 
     routes: Sequence[Route]
@@ -56,6 +58,7 @@ class Rules(NamedTuple):
     upstream: Upstream = nothing_upstream
     channels: Sequence[str] = ()
     is_withdrawn: Callable[[str], bool] = lambda _policy: False
+    is_paused: Callable[[str], bool] = lambda _dag: True
 
 
 class Advanced(NamedTuple):
@@ -102,9 +105,13 @@ def advance(
 
 
 def _withdrawn(alert: Alert, rules: Rules, now_us: int) -> Alert:
-    if alert.ended_us is not None or not rules.is_withdrawn(alert.change.policy_id):
+    if alert.ended_us is not None:
         return alert
-    return msgspec.structs.replace(alert, ended_us=now_us, outcome="no longer promised")
+    if rules.is_withdrawn(alert.change.policy_id):
+        return msgspec.structs.replace(alert, ended_us=now_us, outcome="no longer promised")
+    if alert.is_suspended and not rules.is_paused(alert.labels.get("dag", "")):
+        return msgspec.structs.replace(alert, ended_us=now_us, outcome=UNPAUSED)
+    return alert
 
 
 def _opened(

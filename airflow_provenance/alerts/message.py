@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import quote
 
+from airflow_provenance.alerts.lifecycle import UNPAUSED
 from airflow_provenance.domain.clock import format_time
 from airflow_provenance.domain.evaluation_change import BURN
 from airflow_provenance.sla import causes
@@ -50,8 +51,20 @@ _CAUSES = {
     causes.RUNNING: ("it is still running", None),
     causes.UNKNOWN: ("not known", None),
 }
-# They say less than what the provenance explains.
-_EXPLAINED = {None, causes.FAILED, causes.RUNNING, causes.UNKNOWN}
+# When it is over.
+_WERE = {
+    causes.PAUSED: "the DAG was paused",
+    causes.DAG_REMOVED: "the DAG was in no file",
+    causes.IMPORT_ERROR: "the DAG's file could not be imported",
+    causes.RUNNING: "it still ran then",
+}
+_STATES = {"at_risk": "is at risk", "suspended": "is suspended"}
+_OUTCOMES = {
+    "recovered": "was made good",
+    "expired": "is no longer waited for",
+    "suspended": "is suspended",
+    UNPAUSED: "counts again",
+}
 
 
 class Message(NamedTuple):
@@ -149,10 +162,8 @@ def message_of(notice: Notice, clean: Cleaner, base_url: str | None = None) -> M
 
 def _verb(item: Item, *, is_over: bool) -> str:
     if is_over:
-        return {"recovered": "was made good", "expired": "is no longer waited for"}.get(
-            item.outcome or "", "is well again"
-        )
-    return "is at risk" if item.state == "at_risk" else "is broken"
+        return _OUTCOMES.get(item.outcome or "", "is well again")
+    return _STATES.get(item.state, "is broken")
 
 
 def _facts(item: Item, clean: Cleaner) -> list[tuple[str, str]]:
@@ -183,12 +194,12 @@ def _facts(item: Item, clean: Cleaner) -> list[tuple[str, str]]:
 
 
 def _cause(item: Item, clean: Cleaner) -> str | None:
-    if item.explanation is not None and item.cause in _EXPLAINED:
+    if item.explanation is not None:
         return clean.text(item.explanation)
     if item.cause is None:
         return None
     words, _ = _CAUSES.get(item.cause, (clean.text(item.cause), None))
-    return words
+    return words if item.ended_us is None else _WERE.get(item.cause, words)
 
 
 def expected_text(item: Item) -> str | None:
@@ -255,7 +266,8 @@ def _data(item: Item, clean: Cleaner) -> dict[str, Any]:
         "detected_at": format_time(item.detected_us),
         "ended_at": format_time(item.ended_us),
         "outcome": clean.text(item.outcome) if item.outcome else None,
+        "late_by": _late(item),
         "cause": clean.text(item.cause) if item.cause else None,
-        "explanation": clean.text(item.explanation) if item.explanation else None,
+        "explanation": _cause(item, clean),
         "affected": [_data(one, clean) for one in item.affected],
     }

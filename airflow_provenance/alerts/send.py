@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from airflow_provenance.store.base import Store
 
 _S = 1_000_000
-_CLAIM_US = 120 * _S  # longer than any channel takes, but one that hangs
+# Longer than an HTTP request takes: whoever leads after a kill waits so long for the one that was
+# on its way. In one process a channel that takes longer is busy anyway.
+_CLAIM_US = 30 * _S
 _LONGEST_WAIT_US = 300 * _S
 _GIVEN_UP_US = 7 * 86_400 * _S
 _CLOSE_S = 5.0

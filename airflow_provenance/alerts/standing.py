@@ -8,7 +8,9 @@ An alert is a promise in a period. Numbered, as tests name them:
 4. a later period was kept: what was broken before it ends, too. So ends what nothing makes good,
    as a run that took too long; how fast an error budget burns is no later period of how full it is;
 5. nothing to judge by (`no_data`): it stays as it was;
-6. made good before anybody saw it broken, as after an outage: an alert that began and ended.
+6. made good before anybody saw it broken, as after an outage: an alert that began and ended;
+7. suspended, as its DAG is paused: an alert of its own once something is due, and a ticket, since
+   nothing is broken. All periods of a pause are one, until the DAG is paused no more (`lifecycle`).
 """
 
 from __future__ import annotations
@@ -47,7 +49,8 @@ def labels_of(change: EvaluationChange) -> dict[str, str]:
         "severity": change.severity,
         "owner": change.owner or "",
         # The window of a clock moves on while it is broken: that is one alert, not one each time.
-        "period": "" if _is_moving(change) else change.period,
+        # So are all that are suspended by one pause.
+        "period": "" if _is_moving(change) or change.state == State.SUSPENDED else change.period,
     }
     return {name: text for name, text in labels.items() if text}
 
@@ -74,7 +77,7 @@ def _is_moving(change: EvaluationChange) -> bool:
 
 def _identity(change: EvaluationChange) -> str:
     # Not of the severity and the owner, which may change while it is broken.
-    labels = labels_of(change)
+    labels = {**labels_of(change), "period": "" if _is_moving(change) else change.period}
     return fingerprint({one: labels.get(one, "") for one in ("policy", "target", "period")})
 
 
@@ -94,12 +97,25 @@ def take(
             found[key] = _ended(known, change, _OUTCOMES[state])
         elif known is None and state is State.RECOVERED and _is_seen_now(change):
             found[key] = _ended(_broken(None, key, change, hold_us), change, "recovered")
+        if state is State.SUSPENDED:
+            one = _suspended(change, hold_us)
+            if (before := found.get(one.fingerprint)) is None or before.ended_us is not None:
+                found[one.fingerprint] = one
         if state in _KEPT:
-            for one in list(found.values()):
-                if one.ended_us is None and one.fingerprint != key and _is_before(one, change):
-                    ended = msgspec.structs.replace(one, ended_us=change.at_us, outcome=PASSED)
-                    found[one.fingerprint] = ended
+            found |= _passed(found.values(), key, change)
     return found
+
+
+def _passed(alerts: Iterable[Alert], key: str, change: EvaluationChange) -> dict[str, Alert]:
+    """Return what a period that was kept ends: a pause is not among it."""
+    return {
+        one.fingerprint: msgspec.structs.replace(one, ended_us=change.at_us, outcome=PASSED)
+        for one in alerts
+        if one.ended_us is None
+        and not one.is_suspended
+        and one.fingerprint != key
+        and _is_before(one, change)
+    }
 
 
 def _is_seen_now(change: EvaluationChange) -> bool:
@@ -124,6 +140,20 @@ def _broken(
         hold_us=hold_us(change.policy_id),
         absorbed_by=known.absorbed_by if known is not None else None,
         absorbed_until_us=known.absorbed_until_us if known is not None else 0,
+    )
+
+
+def _suspended(change: EvaluationChange, hold_us: Callable[[str], int]) -> Alert:
+    change = msgspec.structs.replace(change, severity="ticket")
+    labels = labels_of(change)
+    return Alert(
+        fingerprint=fingerprint({"state": "suspended", **labels, "owner": ""}),
+        labels=labels,
+        change=change,
+        # A DAG may be paused for a while: nobody misses anything before it is due.
+        began_us=max(change.at_us, change.due_us or 0),
+        hold_us=hold_us(change.policy_id),
+        is_suspended=True,
     )
 
 

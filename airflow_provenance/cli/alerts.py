@@ -159,7 +159,8 @@ def _list(options: argparse.Namespace) -> int:
     else:
         _say(alerts, shown, actions)
     is_bad = any(one["problem"] for one in shown if one["configured"])
-    return 1 if alerts or is_bad else 0
+    is_broken = any(one["state"] != "suspended" for one in alerts)
+    return 1 if is_broken or is_bad else 0
 
 
 def _sorted(state: AlertState) -> list[Alert]:

@@ -18,7 +18,7 @@ ActionKind = Literal["ack", "silence", "excuse"]
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """One promise that is broken, or at risk, in one period.
+    """One promise that is broken, or at risk, in one period; or suspended.
 
     Attributes:
         fingerprint: of its labels; the same for as long as they are.
@@ -28,6 +28,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
         absorbed_by: the alert upstream that explains it, whose notice lists it.
         absorbed_until_us: it stays absorbed so long after that alert's end.
         is_settled: it is over, and nobody waits to hear of it.
+        is_suspended: nothing is broken: its DAG is paused.
     """
 
     fingerprint: str
@@ -40,10 +41,13 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     absorbed_by: str | None = None
     absorbed_until_us: int = 0
     is_settled: bool = False
+    is_suspended: bool = False
 
     @property
     def broken_as(self) -> str:
         """What it is, or was before it ended."""
+        if self.is_suspended:
+            return "suspended"
         return "at_risk" if self.change.breached_us is None else "breached"
 
 

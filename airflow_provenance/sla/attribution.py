@@ -41,6 +41,8 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True):
         run_id: of the DAG run; empty for one that is missing.
         runs: the numbers of the runs in the store.
         usual_us: the median of the past; 0 where it never was there before.
+        past: of how many runs that is the median.
+        is_open: it goes on.
         dag_version, was_version: where the DAG's version is not that of the run before.
     """
 
@@ -51,6 +53,8 @@ class Hop(msgspec.Struct, frozen=True, kw_only=True):
     from_us: int
     until_us: int
     usual_us: int
+    past: int = 0
+    is_open: bool = False
     runs: tuple[int, ...] = ()
     hostname: str | None = None
     reads: tuple[str, ...] = ()
@@ -174,6 +178,8 @@ class _Walk:
                 from_us=from_us,
                 until_us=self.at,
                 usual_us=usual_us,
+                past=self.usual.past(kind, lived.dag, task, lived),
+                is_open=bool(runs) and not runs[-1].state.is_done,
                 runs=tuple(run.id for run in runs),
                 hostname=runs[-1].hostname if runs else None,
                 reads=tuple(io.dataset for run in runs[-1:] for io in run.reads),

@@ -86,16 +86,11 @@ def _by_deadline(
     latest = instances(runs)
     failed = [tries[-1] for tries in latest if tries[-1].failed]
     shared = {"threshold": due_us / 1e6, "unit": "time"}
+    is_held = _paused_at(provenance, policy.target.dag or "", min(due_us, maker.now_us))
+    if is_held and all(one.known_us > due_us for one in runs):
+        return _held(maker, period, due_us, came_us, runs)
     if came_us is not None:
         return maker.awaited(period, due_us, came_us, runs, observed=came_us / 1e6, **shared)
-    if not runs and _paused_at(provenance, policy.target.dag or "", min(due_us, maker.now_us)):
-        return maker.make(
-            State.SUSPENDED,
-            period,
-            due_us=due_us,
-            reason="the DAG is paused",
-            cause=causes.PAUSED,
-        )
     if failed and policy.on_failure == "ignore":
         return maker.make(State.NO_DATA, period, runs, due_us=due_us, reason="failed: not counted")
     if failed and policy.on_failure == "breach_now":
@@ -169,6 +164,19 @@ def _paused_at(provenance: Provenance, dag: str, us: int) -> bool:
     return any(a <= us and (b is None or us < b) for a, b in provenance.pauses(dag))
 
 
+def _held(
+    maker: Maker, period: str, due_us: int, came_us: int | None, runs: Sequence[RunFact]
+) -> Evaluation:
+    """Judge what was due while its DAG was paused: it is owed to nobody, so it is never late."""
+    if came_us is not None:
+        reason = "the DAG was paused when it was due"
+        return maker.make(State.OK, period, runs, due_us=due_us, reason=reason)
+    reason = "the DAG is paused"
+    return maker.make(
+        State.SUSPENDED, period, runs, due_us=due_us, reason=reason, cause=causes.PAUSED
+    )
+
+
 def missing_run(
     policy: Policy, promised: MissingRun, provenance: Provenance, maker: Maker, since_us: int
 ) -> list[Evaluation]:
@@ -190,16 +198,9 @@ def missing_run(
         period, due_us = format_time(one.due_us) or "", one.due_us + grace_us
         came = [run.known_us for run in mine] + ([one.came_us] if one.came_us is not None else [])
         came_us = min(came, default=None)
-        if came_us is None and _paused_at(provenance, dag, min(due_us, maker.now_us)):
-            found.append(
-                maker.make(
-                    State.SUSPENDED,
-                    period,
-                    due_us=due_us,
-                    reason="the DAG is paused",
-                    cause=causes.PAUSED,
-                )
-            )
+        is_late = came_us is None or came_us > due_us
+        if is_late and _paused_at(provenance, dag, min(due_us, maker.now_us)):
+            found.append(_held(maker, period, due_us, came_us, mine))
             continue
         late_us = max((maker.now_us if came_us is None else came_us) - one.due_us, 0)
         reason = "" if came else f"no run {_text(late_us)} after it was due"

@@ -14,6 +14,8 @@ from airflow_provenance.domain.run import RunState
 from airflow_provenance.errors import PolicyError
 from airflow_provenance.lineage.checks import facet_of
 from airflow_provenance.lineage.why import why_nodes
+from airflow_provenance.sla import causes
+from airflow_provenance.sla.amounts import moment_text
 from airflow_provenance.sla.evaluation import Evaluation, State
 from airflow_provenance.sla.ledger import recorded_with_ledger
 from airflow_provenance.sla.objectives import (
@@ -37,6 +39,19 @@ if TYPE_CHECKING:
 OF_DATA = DataQuality | Completeness | Volume | SchemaContract
 _BACK_US = 41 * 86_400_000_000  # what is usual is learned from the runs of this time
 _MOST_LETTERS = 200
+# What `expectations` saw of Airflow; of the others there is no more to say than the cause.
+_OF_AIRFLOW = {
+    causes.PAUSED: "the DAG {is_} paused",
+    causes.DAG_DELETED: None,
+    causes.DAG_REMOVED: None,
+    causes.IMPORT_ERROR: "the DAG's file {of} cannot be imported",
+    causes.SCHEDULER_DOWN: "Airflow's scheduler {is_} down",
+    causes.MAX_ACTIVE_RUNS: None,
+    causes.POOL_FULL: "its pool {of} {is_} full",
+    causes.WAITS_FOR_ASSETS: "it waits for {of}",
+    causes.AIRFLOW_UNREACHABLE: "Airflow's database cannot be reached",
+    causes.SKIPPED: None,
+}
 
 
 def explain(store: Store, policy: Policy, change: EvaluationChange, now_us: int) -> str | None:
@@ -48,11 +63,33 @@ def explain(store: Store, policy: Policy, change: EvaluationChange, now_us: int)
         change: how it came to be broken.
         now_us: the moment, which counts where it is not done yet.
     """
+    if change.cause in _OF_AIRFLOW:
+        return _held(store, policy, change, now_us)
+    if change.cause == causes.FAILED and (error := last_error(store, change.runs)) is not None:
+        return error
     if isinstance(policy.objective, Deadline | Duration):
         return _late(store, policy, change, now_us) or last_error(store, change.runs)
     if isinstance(policy.objective, OF_DATA):
         return _data(store, policy, change.runs)
     return last_error(store, change.runs)
+
+
+def _held(store: Store, policy: Policy, change: EvaluationChange, now_us: int) -> str | None:
+    """Return what kept the DAG from running, since when, and of which file, pool or asset."""
+    rows = store.conditions(min(change.breached_us or now_us, now_us))
+    of_it = ("", policy.target.dag)
+    kept = [one for one in rows if one.kind == change.cause and one.dag_id in of_it]
+    said = _OF_AIRFLOW[change.cause or ""]
+    if not (kept and said):
+        return None
+    one = min(kept, key=lambda row: row.from_us)
+    since = f"since {moment_text(one.from_us)}"
+    if one.until_us is not None:
+        since = f"from {moment_text(one.from_us)} to {moment_text(one.until_us)}"
+    return (
+        " ".join(said.format(is_="is" if one.until_us is None else "was", of=one.detail).split())
+        + f" {since}"
+    )
 
 
 def _late(store: Store, policy: Policy, change: EvaluationChange, now_us: int) -> str | None:
@@ -79,7 +116,8 @@ def _late(store: Store, policy: Policy, change: EvaluationChange, now_us: int) -
     if first is None or first.excess_us <= 0:
         return None
     error = last_error(store, first.runs) if first.kind in ("failed", "retry") else None
-    return f"{_share(found.share(first))}{hop_words(first)}" + (f": {error}" if error else "")
+    share = _share(found.share(first)) if first.past or error else ""
+    return f"{share}{hop_words(first)}" + (f": {error}" if error else "")
 
 
 def _share(share: float) -> str:

@@ -26,7 +26,7 @@ class Usual:
 
     def __init__(self, provenance: Provenance, known: Known) -> None:
         self.provenance, self.known = provenance, known
-        self._medians: dict[tuple[str, str, str | None, int], int] = {}
+        self._medians: dict[tuple[str, str, str | None, int], tuple[int, int]] = {}
 
     def lived(self, dag: str, run_id: str) -> DagLived | None:
         """Return a DAG run."""
@@ -34,8 +34,15 @@ class Usual:
 
     def of(self, kind: str, dag: str, task: str | None, lived: DagLived) -> int:
         """Return how long a hop usually was, in runs before this one that ended well."""
+        return self._of(kind, dag, task, lived)[0]
+
+    def past(self, kind: str, dag: str, task: str | None, lived: DagLived) -> int:
+        """Return of how many runs that is the median; of none, nothing is usual."""
+        return self._of(kind, dag, task, lived)[1]
+
+    def _of(self, kind: str, dag: str, task: str | None, lived: DagLived) -> tuple[int, int]:
         if kind in {"failed", "missing"}:
-            return 0
+            return 0, 0
         before_us = lived.started_us or self.known.now_us
         key = (kind, dag, task, before_us)
         if key not in self._medians:
@@ -47,7 +54,7 @@ class Usual:
             took = [
                 us for one in past[-_MOST_RUNS:] if (us := self._took(kind, one, task)) is not None
             ]
-            self._medians[key] = round(median(took)) if took else 0
+            self._medians[key] = (round(median(took)) if took else 0), len(took)
         return self._medians[key]
 
     def _took(self, kind: str, lived: DagLived, task: str | None) -> int | None:

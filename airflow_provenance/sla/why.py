@@ -183,6 +183,7 @@ def why_json(one: Evaluation, found: Attribution, blast: Blast) -> dict[str, Any
                 "until": format_time(hop.until_us),
                 "took_seconds": hop.took_us / 1e6,
                 "usual_seconds": hop.usual_us / 1e6,
+                "past_runs": hop.past,
                 "excess_seconds": hop.excess_us / 1e6,
                 "share": round(found.share(hop), 4),
                 "hostname": hop.hostname,
@@ -202,11 +203,11 @@ def why_json(one: Evaluation, found: Attribution, blast: Blast) -> dict[str, Any
 
 
 _SAID = {
-    "run": "{job} ran {took}, usually {usual}",
-    "queue": "{job} waited {took} for a slot, usually {usual}",
-    "gap": "{took} passed before {job} went on, usually {usual}",
-    "retry": "{job} lost {took} to tries that failed, usually {usual}",
-    "begin": "{job} began {took} after it could, usually {usual}",
+    "run": "{job} ran {took}",
+    "queue": "{job} waited {took} for a slot",
+    "gap": "{took} passed before {job} went on",
+    "retry": "{job} lost {took} to tries that failed",
+    "begin": "{job} began {took} after it could",
     "failed": "{job} failed, {took} ago",
     "missing": "{job} has not run, due {took} ago",
 }
@@ -237,7 +238,12 @@ _LEAST_SHARE = 0.01
 
 def hop_words(hop: Hop) -> str:
     """Return what took time, and how much is usual, as a person reads it."""
-    said = _SAID[hop.kind].format(job=hop.job, took=_text(hop.took_us), usual=_text(hop.usual_us))
+    going = {"run": "{job} still runs, for {took} now"} if hop.is_open else {}
+    said = {**_SAID, **going}[hop.kind].format(job=hop.job, took=_text(hop.took_us))
+    if hop.past:
+        said += f", usually {_text(hop.usual_us)}"
+    elif hop.kind not in ("failed", "missing"):
+        said += ", and there is no earlier run to compare with"
     more = []
     if hop.run_id:
         more.append(hop.run_id)

@@ -7,6 +7,7 @@ import random
 import threading
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from jsonschema import Draft7Validator
 
@@ -23,7 +24,7 @@ from airflow_provenance.domain.evaluation_change import EvaluationChange
 from airflow_provenance.emit.redact import Redactor
 from airflow_provenance.errors import ChannelUnavailableError, NoticeRefusedError, SettingsError
 from airflow_provenance.store.memory import MemoryStore
-from airflow_provenance.store.promises import PolicyRow
+from airflow_provenance.store.promises import ConditionRow, PolicyRow
 from tests.support.mailbox import mailing
 from tests.support.receiver import Answer, Receiver, receiving
 
@@ -159,6 +160,33 @@ def test_a_breach_is_sent_once_also_after_a_restart_of_everything(store: Store) 
     desk.at(61 * S)
     assert [one.kind for one in channel.sent] == ["firing", "resolved"]
     assert len({one.incident for one in channel.sent}) == 1
+
+
+def test_a_pause_is_told_once_in_words_and_so_is_its_end(store: Store) -> None:
+    channel = MemoryChannel()
+    desk = Desk(store, {"log": channel})
+    promise(store)
+    paused = ConditionRow(dag_id="orders", kind="paused", from_us=T0 - 60 * S)
+    store.put_conditions([paused])
+    values = {"breached_us": None, "detected_us": None, "observed": None, "threshold": None}
+    values["cause"] = "paused"
+    desk.at(0, change("suspended", 0, **values))
+    desk.restart()
+    desk.at(8 * 3600 * S)
+    assert [one.text for one in channel.sent] == [
+        """[ticket] orders is suspended
+
+what: orders, promised of task:orders.load
+period: orders/scheduled__2026-03-02
+expected: by 2026-03-02 09:00:00 UTC
+cause: the DAG is paused since 2026-03-02 08:59:00 UTC
+owner: data
+next: airflow dags unpause orders
+Airflow: https://airflow.example.com/dags/orders/runs/scheduled__2026-03-02/tasks/load"""
+    ]
+    store.put_conditions([msgspec.structs.replace(paused, until_us=T0 + 9 * 3600 * S)])
+    desk.at(9 * 3600 * S + S)
+    assert [one.title for one in channel.sent[1:]] == ["[ticket] orders counts again"]
 
 
 def test_two_deliverers_at_once_send_one_notice(store: Store) -> None:

@@ -16,6 +16,7 @@ from airflow_provenance.collect.evaluator import Evaluator
 from airflow_provenance.collect.promise_sources import PromiseSources
 from airflow_provenance.domain.clock import FixedClock
 from airflow_provenance.emit.redact import Redactor
+from airflow_provenance.store.promises import ConditionRow, ExpectedRow
 from tests.contract.support import ingest_all
 from tests.contract.test_sla_why import at, day_of
 from tests.support.sla_events import dag_run, dataset, jsonl, read, task_run, us
@@ -108,6 +109,61 @@ def test_a_notice_of_a_late_run_names_the_task_upstream(store: Store, tmp_path: 
     (message,) = day.look(at(21, 485))
 
     assert cause_in(message) == "shop.load ran 3h1m, usually 1h2m (scheduled__21)"
+
+
+def test_what_still_runs_for_the_first_time_is_compared_with_nothing(
+    store: Store, tmp_path: Path
+) -> None:
+    objective = '{kind: deadline, at: "08:00"}'
+    promise = f"{{id: shop, target: {{dag: shop}}, objective: {objective}}}"
+    day = Day(store, tmp_path, promise, "2026-03-02T06:00:00")
+    values = {"start": "2026-03-02T06:01:00"}
+    day.add(
+        jsonl(
+            dag_run("shop", "r1", "2026-03-02T06:00:00", **values),
+            task_run("shop", "load", "r1", "2026-03-02T06:00:00", **values),
+        )
+    )
+    (message,) = day.look("2026-03-02T08:01:00")
+    assert cause_in(message) == (
+        "shop.load still runs, for 2h now, and there is no earlier run to compare with (r1)"
+    )
+
+
+def test_what_failed_before_its_deadline_says_its_error_and_not_what_took_long(
+    store: Store, tmp_path: Path
+) -> None:
+    objective = '{kind: deadline, at: "08:00"}'
+    promise = f"{{id: shop, target: {{dag: shop}}, on_failure: breach_now, objective: {objective}}}"
+    day = Day(store, tmp_path, promise, "2026-03-02T06:00:00")
+    values = {"start": "2026-03-02T06:01:00", "end": "2026-03-02T06:30:00", "state": "FAIL"}
+    error = {"errorMessage": {"message": "ValueError: no orders", "programmingLanguage": "PYTHON"}}
+    day.add(
+        jsonl(
+            task_run("shop", "load", "r1", "2026-03-02T06:00:00", extra_facets=error, **values),
+            dag_run("shop", "r1", "2026-03-02T06:00:00", **values),
+        )
+    )
+    (message,) = day.look("2026-03-02T06:31:00")
+    assert cause_in(message) == "shop.load failed with ValueError: no orders"
+
+
+def test_a_notice_names_the_file_that_cannot_be_imported_and_since_when(
+    store: Store, tmp_path: Path
+) -> None:
+    promise = "{id: comes, target: {dag: shop}, objective: {kind: missing_run, grace: 5m}}"
+    day = Day(store, tmp_path, promise, "2026-03-02T08:00:00")
+    due_us = us("2026-03-02T09:00:00")
+    store.put_expected("shop", due_us - 1, [ExpectedRow(dag_id="shop", due_us=due_us)])
+    broken = ConditionRow(
+        dag_id="shop", kind="import_error", from_us=us("2026-03-02T08:30:00"), detail="shop.py"
+    )
+    store.put_conditions([broken])
+    (message,) = day.look("2026-03-02T09:05:01")
+    assert cause_in(message) == (
+        "the DAG's file shop.py cannot be imported since 2026-03-02 08:30:00 UTC"
+    )
+    assert message.data["firing"][0]["explanation"] == cause_in(message)
 
 
 def test_a_notice_of_a_failure_says_with_what_error_and_no_secret(

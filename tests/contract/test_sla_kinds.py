@@ -194,6 +194,20 @@ def test_a_paused_dag_breaks_no_deadline(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
+    ("began", "state"),
+    [("08:30:00", "ok"), ("07:30:00", "recovered")],
+)
+def test_what_begins_after_a_pause_over_its_deadline_is_not_late(
+    store: Store, began: str, state: str
+) -> None:
+    pauses: Any = {"shop": [(us(f"{DAY}07:45:00"), us(f"{DAY}08:20:00"))]}
+    lines = jsonl(dag_run("shop", "r1", DUE, start=DAY + began, end=f"{DAY}09:00:00"))
+    found = judged(store, lines, f"{DAY}10:00:00", target={"dag": "shop"}, pauses=pauses, **NINE)
+    states = {one["period"][:10]: one["state"] for one in found}
+    assert states["2026-03-02"] == state
+
+
+@pytest.mark.parametrize(
     ("start", "at", "expected"),
     [
         ("06:04:00", "06:10:00", ("ok", 240.0, 300.0, None)),

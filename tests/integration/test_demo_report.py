@@ -143,7 +143,7 @@ def test_ctrl_c_ends_it_well_and_leaves_nothing_running(served: Served) -> None:
 def test_the_report_is_a_page_of_plain_text(served: Served) -> None:
     lines = served.report.splitlines()
 
-    assert len(lines) <= 64
+    assert len(lines) <= 66
     is_path = re.compile(r"(/\S+){4,}")  # a command with a path is not broken in two
     assert [one for one in lines if len(one) > 100 and not is_path.search(one)] == []
     assert "\x1b" not in served.report
@@ -153,7 +153,7 @@ def test_the_report_is_a_page_of_plain_text(served: Served) -> None:
 def test_the_report_says_what_ran_and_what_was_read(served: Served) -> None:
     assert f"flights_month {len(MONTHS)} complete" in served.report
     assert re.search(
-        r"flights_month\.aggregate +2 ok +\d+\.\d\ds +\d+\.\d\ds +\d+\.\ds  #", served.report
+        r"flights_month\.ingest +2 ok +\d+\.\d\ds +\d+\.\d\ds +\d+\.\ds  #", served.report
     )
     assert ".query." not in served.report  # a task's statements are part of it
     assert re.search(r"\d tries of flights_month\.weather were retried", served.report)

@@ -55,6 +55,7 @@ class Airflow:
     environment: dict[str, str]
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _token: str = ""
+    _keeper: subprocess.Popen[bytes] | None = None
 
     @classmethod
     @contextlib.contextmanager
@@ -80,17 +81,18 @@ class Airflow:
         port = _free_port()
         folder = home / "dags"
         folder.mkdir()
-        for path in dags:
-            shutil.copy(path, folder)
+        copied = [shutil.copy(path, folder) for path in dags]
         airflow = cls(home, port, _environment(home, port, database_url) | dict(environment or {}))
         airflow.command("db", "migrate")
-        airflow.command("dags", "reserialize")
+        if copied:
+            airflow.command("dags", "reserialize")
         with subprocess.Popen(
             [sys.executable, __file__, "keep"], stdin=subprocess.PIPE, start_new_session=True
         ) as keeper:
+            airflow._keeper = keeper
             try:
                 for component in components:
-                    airflow._start(component, keeper)
+                    airflow.run(component)
                 airflow._wait_until_healthy(components)
                 yield airflow
             finally:
@@ -169,6 +171,12 @@ class Airflow:
         """Change something by the REST API."""
         return self._request("PATCH", path, body)
 
+    def kill(self, component: str) -> None:
+        """End a component at once; `run` starts it again."""
+        process = self.processes.pop(component)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
     def stop(self, keeper: subprocess.Popen[bytes]) -> None:
         """End every component and what it forked, and wait until all are gone."""
         for process in self.processes.values():
@@ -192,9 +200,10 @@ class Airflow:
 
     # ---- How it is run ---------------------------------------------------------------------------
 
-    def _start(self, component: str, keeper: subprocess.Popen[bytes]) -> None:
+    def run(self, component: str) -> None:
+        """Start a component; a keeper ends it at last."""
         arguments = ["--port", str(self.port), "--host", "127.0.0.1", "--workers", "1"]
-        with (self.home / f"{component}.log").open("wb") as log:
+        with (self.home / f"{component}.log").open("ab") as log:
             self.processes[component] = process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "airflow", component),
@@ -207,8 +216,9 @@ class Airflow:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        assert keeper.stdin is not None
-        os.write(keeper.stdin.fileno(), f"{process.pid}\n".encode())
+        assert self._keeper is not None
+        assert self._keeper.stdin is not None
+        os.write(self._keeper.stdin.fileno(), f"{process.pid}\n".encode())
 
     def _wait_until_healthy(self, components: Sequence[str]) -> None:
         names = {

@@ -335,6 +335,55 @@ def test_what_was_told_before_it_was_silenced_is_closed_when_it_is_well() -> Non
     assert kinds(people.at(3 * HOUR, people.change("recovered", 3 * HOUR))) == ["resolved"]
 
 
+def suspend(people: People, at: int, policy: str = "orders", **values: Any) -> EvaluationChange:
+    return people.change("suspended", at, policy, cause="paused", **values)
+
+
+def test_what_a_pause_suspends_is_told_once_as_a_ticket_until_the_dag_is_paused_no_more() -> None:
+    paused = {"orders"}
+    steps = [{"after": "30m", "channels": ["lead"]}]
+    people = People(route(escalate=steps), is_paused=lambda dag: dag in paused)
+    assert people.at(-MIN, suspend(people, -MIN)) == []  # nothing is due yet
+    (told,) = people.at(0)
+    assert (told.kind, told.severity, told.firing[0].state) == ("firing", "ticket", "suspended")
+    for hour in range(1, 9):  # nothing is broken: no repeats, no escalation
+        people.at(hour * HOUR, suspend(people, hour * HOUR, period=str(hour), due_us=T0 + hour))
+    kept = people.change("ok", 8 * HOUR, period="by hand", due_us=T0 + 8 * HOUR)
+    people.at(8 * HOUR + MIN, kept)  # it is paused all the same
+    assert people.notices == [told]
+
+    paused.clear()
+    (over,) = people.at(9 * HOUR)
+    assert (over.kind, over.incident) == ("resolved", told.incident)
+    assert over.resolved[0].fingerprint == told.firing[0].fingerprint
+    assert over.resolved[0].outcome == "the DAG is paused no more"
+    late = people.change("ok", 9 * HOUR + MIN)  # the run that was due comes: it is never late
+    assert people.at(9 * HOUR + MIN, late) == []
+    # Paused again, that is told again.
+    paused.add("orders")
+    again = suspend(people, 10 * HOUR, period="10", due_us=T0 + 10 * HOUR)
+    assert kinds(people.at(10 * HOUR, again)) == ["firing"]
+
+
+def test_a_pause_that_ends_before_anything_is_due_is_told_nobody() -> None:
+    paused = {"orders"}
+    people = People(route(), is_paused=lambda dag: dag in paused)
+    people.at(-MIN, suspend(people, -MIN))
+    paused.clear()
+    people.at(-S, people.change("pending", -S))
+    people.at(MIN, people.change("breached", MIN))
+    assert [one.firing[0].state for one in people.notices] == ["breached"]
+
+
+def test_a_pause_is_told_beside_what_was_broken_before_and_absorbs_nothing() -> None:
+    people = People(route(group_interval="0s"), upstream=chain)
+    people.at(0, suspend(people, 0, "source"), people.change("breached", 0, "d1"))
+    assert sorted(one.firing[0].policy for one in people.notices) == ["d1", "source"]
+    people.at(HOUR, suspend(people, HOUR, "d1", period="next", due_us=T0 + HOUR))
+    assert people.notices[-1].kind == "update"
+    assert [one.state for one in people.notices[-1].firing] == ["breached", "suspended"]
+
+
 def test_an_excuse_ends_the_alert_and_says_who_and_why() -> None:
     people = People(route())
     people.at(0, people.change("breached", 0))

@@ -124,6 +124,9 @@ def test_a_paused_dag_owes_nothing_as_long_as_it_was_paused(watch: Watch) -> Non
     watch.airflow.holds = []
     watch.look(20)
     assert watch.verdicts(66) == [("suspended", "paused"), ("breached", "unknown")]
+    watch.airflow.run(T0, T0 + 67 * MINUTE)  # what comes then is not late
+    watch.look(68)
+    assert watch.verdicts(69) == [("ok", None), ("breached", "unknown")]
 
 
 def test_what_is_expected_stays_known_while_airflow_cannot_be_asked(watch: Watch) -> None:

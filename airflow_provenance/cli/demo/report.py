@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from airflow_provenance.store.base import RunView, Store, VersionView
 
 _WIDTH, _BAR, _MOST_LETTERS = 100, 20, 36
-_MOST_JOBS, _MOST_CHECKS, _MOST_SOURCES = 6, 5, 6
+_MOST_JOBS, _MOST_CHECKS, _MOST_SOURCES = 5, 5, 6
 _HOW_TRIES_ENDED = {RunState.UP_FOR_RETRY: "retried", RunState.FAIL: "failed"}
 # The story's question is about this column; see `_question`.
 _COLUMN = "dest"
