@@ -259,7 +259,7 @@ def open_deliverer(store: Store) -> Deliverer:
     from airflow_provenance.alerts.routes import parse_routes
     from airflow_provenance.alerts.send import Told
 
-    clean = _cleaner()
+    clean, lineage = _cleaner(), Lineage(store)
     configs = parse_channels(settings.channels())
     routes = parse_routes(settings.routes(), [one.name for one in configs])
     return Deliverer(
@@ -268,7 +268,8 @@ def open_deliverer(store: Store) -> Deliverer:
         routes,
         Told(clean, settings.airflow_url()),
         SystemClock(),
-        Lineage(store),
+        lineage,
+        joins=lineage.joins,
     )
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import functools
 import random
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from airflow_provenance.alerts.explainer import Explainer
+from airflow_provenance.alerts.inhibit import OF_DATA, everything, explains
 from airflow_provenance.alerts.lifecycle import Rules, advance
 from airflow_provenance.alerts.send import Sender, Told
 from airflow_provenance.domain.evaluation_change import EvaluationChange
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from airflow_provenance.alerts.channels.base import Channel
-    from airflow_provenance.alerts.inhibit import Upstream
+    from airflow_provenance.alerts.inhibit import Explains, Upstream
     from airflow_provenance.alerts.routes import Route
-    from airflow_provenance.domain.alert import AlertState, ChannelState
+    from airflow_provenance.domain.alert import Alert, AlertState, ChannelState
     from airflow_provenance.domain.clock import Clock
     from airflow_provenance.store.base import Store
 
@@ -51,6 +52,14 @@ class Delivered(NamedTuple):
     errors: Mapping[str, str] = {}
 
 
+class _InForce(NamedTuple):
+    """What is looked at of a promise."""
+
+    body: str
+    hold_us: int = 0
+    kind: str | None = None
+
+
 class Deliverer:
     """Alerts of one store, to the channels of the settings."""
 
@@ -63,14 +72,15 @@ class Deliverer:
         clock: Clock,
         upstream: Upstream,
         chance: random.Random | None = None,
+        joins: Explains = everything,
     ) -> None:
         self._store, self._channels, self._routes = store, channels, routes
-        self._clock, self._upstream = clock, upstream
+        self._clock, self._upstream, self._joins = clock, upstream, joins
         chance = chance or random.Random()  # noqa: S311 - spreads retries
         self._sender = Sender(store, channels, told, clock, chance)
         self._state: AlertState | None = None
         self._explainer = Explainer(store, told.clean)
-        self._promises: dict[str, tuple[str, int]] = {}
+        self._promises: dict[str, _InForce] = {}
         self._next_expiry_us = 0
 
     def run_once(
@@ -108,6 +118,7 @@ class Deliverer:
             tuple(self._channels),
             lambda policy: not policy.startswith(CHANNEL_POLICY) and policy not in holds,
             self._is_paused(now_us),
+            self._can_explain,
         )
         after, notices = advance(before, [*changes, *about], rules, now_us)
         if not notices and msgspec.structs.replace(after, version=before.version) == before:
@@ -126,10 +137,20 @@ class Deliverer:
             known, self._promises = self._promises, {}
             for row in self._store.policies():
                 old = known.get(row.policy_id)
-                if old is None or old[0] != row.body:
-                    old = (row.body, _hold_us(row.body))
+                if old is None or old.body != row.body:
+                    old = _in_force(row.body)
                 self._promises[row.policy_id] = old
-        return {name: hold for name, (_, hold) in self._promises.items()}
+        return {name: one.hold_us for name, one in self._promises.items()}
+
+    def _can_explain(self, above: Alert, below: Alert) -> bool:
+        kinds = [
+            None if (found := self._promises.get(one.change.policy_id)) is None else found.kind
+            for one in (above, below)
+        ]
+        if not explains(*kinds):
+            return False
+        # What is late may be so for data that never came; bad data was there.
+        return not OF_DATA.issuperset(kinds) or self._joins(above, below)
 
     def _is_paused(self, now_us: int) -> Callable[[str], bool]:
         """Return what tells paused DAGs; the store is asked where an alert hangs on it."""
@@ -190,9 +211,9 @@ def _channel_change(
     )
 
 
-def _hold_us(body: str) -> int:
+def _in_force(body: str) -> _InForce:
     try:
-        plain: Any = msgspec.json.decode(body)
-        return microseconds(from_plain(plain).hold)
+        policy = from_plain(msgspec.json.decode(body))
     except (msgspec.DecodeError, ProvenanceError):
-        return 0  # it was made by a newer release: told at once rather than never
+        return _InForce(body)  # it was made by a newer release: told at once rather than never
+    return _InForce(body, microseconds(policy.hold), policy.objective.kind)

@@ -1,8 +1,8 @@
 """One notice per cause: what is broken upstream absorbs what is broken downstream of it.
 
-An alert absorbs another where the data of what it is about flows into what the other is about, and
-it is not of less severity: a ticket must not keep a page from anybody. Whoever was told already is
-not untold.
+An alert absorbs another where the data of what it is about flows into what the other is about, it
+is of a kind that can explain the other (`explains`), and it is not of less severity: a ticket must
+not keep a page from anybody. Whoever was told already is not untold.
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ from airflow_provenance.domain.alert import Alert
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+# What is wrong with data; all other kinds are about runs that are late, fail or never were.
+OF_DATA = frozenset({"data_quality", "completeness", "volume", "schema_contract"})
+# Whether what one alert is about can be the cause of another one, downstream of it.
+Explains = Callable[[Alert, Alert], bool]
 # Of these targets, those upstream of what an alert is about.
 Upstream = Callable[[Alert, Collection[str]], frozenset[str]]
 
@@ -26,12 +30,38 @@ def nothing_upstream(_alert: Alert, _targets: Collection[str]) -> frozenset[str]
     return frozenset()
 
 
+def explains(above: str | None, below: str | None) -> bool:
+    """Return whether a breach of one kind can be why one of another kind is broken downstream.
+
+    A run that is late leaves rows out, but makes no value bad and changes no column; bad values
+    stop runs, but take no rows away; money is lost for many reasons.
+
+    >>> explains("deadline", "volume"), explains("duration", "data_quality")
+    (True, False)
+    >>> explains("data_quality", "deadline"), explains("data_quality", "completeness")
+    (True, False)
+    """
+    if above is None or below is None:  # of another release
+        return True
+    if "cost" in (above, below):
+        return above == below
+    if above == "data_quality":
+        return below not in ("completeness", "volume", "schema_contract")
+    return above in OF_DATA or below not in ("data_quality", "schema_contract")
+
+
+def everything(_above: Alert, _below: Alert) -> bool:
+    """Return that any alert can explain any other."""
+    return True
+
+
 def absorb(
     alerts: Mapping[str, Alert],
     told: Collection[str],
     upstream: Upstream,
     now_us: int,
     grace_us: int,
+    can_explain: Explains = everything,
 ) -> dict[str, Alert]:
     """Return the alerts, each with the one that absorbs it.
 
@@ -41,13 +71,14 @@ def absorb(
         upstream: the lineage.
         now_us: now.
         grace_us: how long what is downstream may take to recover once the upstream has.
+        can_explain: whether an alert upstream may be the cause of one downstream.
     """
     active = {
         key: one
         for key, one in alerts.items()
         if one.ended_us is None and not one.is_suspended  # a pause is nobody's fault upstream
     }
-    parents = _parents(active, upstream)
+    parents = _parents(active, upstream, can_explain)
     made = dict(alerts)
     for key, one in active.items():
         root = None if key in told else _root(key, parents, active)
@@ -77,7 +108,9 @@ def _left(one: Alert, root: Alert | None, *, is_told: bool, now_us: int, grace_u
     )
 
 
-def _parents(active: Mapping[str, Alert], upstream: Upstream) -> dict[str, set[str]]:
+def _parents(
+    active: Mapping[str, Alert], upstream: Upstream, can_explain: Explains
+) -> dict[str, set[str]]:
     by_target: dict[str, list[Alert]] = {}
     for one in active.values():
         by_target.setdefault(one.change.target, []).append(one)
@@ -87,7 +120,11 @@ def _parents(active: Mapping[str, Alert], upstream: Upstream) -> dict[str, set[s
     for key, one in active.items():
         others = by_target.keys() - {one.change.target}
         above = [each for target in upstream(one, others) & others for each in by_target[target]]
-        found = {each.fingerprint for each in above if _weight(each) >= _weight(one)}
+        found = {
+            each.fingerprint
+            for each in above
+            if _weight(each) >= _weight(one) and can_explain(each, one)
+        }
         if found:
             parents[key] = found
     return parents
@@ -110,4 +147,6 @@ def _root(key: str, parents: Mapping[str, set[str]], active: Mapping[str, Alert]
                 waiting.append(one)
     tops = [one for one in seen if one not in parents] or list(seen)
     root = min(tops, key=lambda one: (active[one].began_us, one))
-    return None if root == key else root
+    # Another period of the same promise is no cause.
+    is_same = active[root].change.policy_id == active[key].change.policy_id
+    return None if is_same else root

@@ -24,7 +24,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from airflow_provenance.alerts.group import Group, flush
-from airflow_provenance.alerts.inhibit import Upstream, absorb, nothing_upstream
+from airflow_provenance.alerts.inhibit import (
+    Explains,
+    Upstream,
+    absorb,
+    everything,
+    nothing_upstream,
+)
 from airflow_provenance.alerts.matchers import match, parse_matcher
 from airflow_provenance.alerts.routes import routes_of
 from airflow_provenance.alerts.standing import fingerprint, take
@@ -50,6 +56,7 @@ class Rules(NamedTuple):
         channels: the names of all there are.
         is_withdrawn: whether a promise is in force no more: nobody waits for it.
         is_paused: whether a DAG is paused, as long as what is promised of it is suspended.
+        can_explain: see `inhibit.absorb`.
     """
 
     routes: Sequence[Route]
@@ -59,6 +66,7 @@ class Rules(NamedTuple):
     channels: Sequence[str] = ()
     is_withdrawn: Callable[[str], bool] = lambda _policy: False
     is_paused: Callable[[str], bool] = lambda _dag: True
+    can_explain: Explains = everything
 
 
 class Advanced(NamedTuple):
@@ -78,7 +86,7 @@ def advance(
     alerts = take(before.alerts, changes, rules.hold_us)
     alerts = {key: said.excused(_withdrawn(one, rules, now_us)) for key, one in alerts.items()}
     grace_us = max((one.group_interval_us for one in rules.routes), default=0)
-    alerts = absorb(alerts, told, rules.upstream, now_us, grace_us)
+    alerts = absorb(alerts, told, rules.upstream, now_us, grace_us, rules.can_explain)
     incidents, notices = dict(before.incidents), []
     waiting: set[str] = set()
     for route, labels, members in _groups(rules.routes, alerts, incidents.values()):

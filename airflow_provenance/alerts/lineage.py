@@ -27,6 +27,7 @@ class Lineage:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._known: dict[tuple[str, tuple[int, ...]], frozenset[str]] = {}
+        self._runs: dict[tuple[str, tuple[int, ...]], frozenset[int]] = {}
 
     def __call__(self, alert: Alert, targets: Collection[str]) -> frozenset[str]:
         """Return those of the targets that are upstream of what an alert is about."""
@@ -40,6 +41,25 @@ class Lineage:
             self._known[key] = self._above(change.target, change.runs)
         above = self._known[key]
         return frozenset(one for one in targets if self._names(one) & above)
+
+    def joins(self, above: Alert, below: Alert) -> bool:
+        """Return whether data of the very runs of one alert went into those of another.
+
+        True where either has no runs: then their targets alone can tell.
+        """
+        if not (above.change.runs and below.change.runs):
+            return True
+        key = below.change.target, below.change.runs
+        if key not in self._runs:
+            if len(self._runs) >= _KNOWN:
+                self._runs.clear()
+            start = set(below.change.runs)
+            start |= {each.id for one in [*start] for each in self._store.children(one)}
+            nodes = {edge.src for edge in self._store.trace(sorted(start), "upstream", None)}
+            self._runs[key] = frozenset(self._store.runs_by_id(nodes - start))
+        mine = set(above.change.runs)
+        mine |= {each.id for one in [*mine] for each in self._store.children(one)}
+        return bool(mine & self._runs[key])
 
     def _names(self, target: str) -> frozenset[str]:
         """Return a target by the names that `_above` gives."""

@@ -26,6 +26,8 @@ from airflow_provenance.sla.objectives import (
     SchemaContract,
     Volume,
 )
+from airflow_provenance.sla.run_facts import run_fact
+from airflow_provenance.sla.run_kinds import amount_of
 from airflow_provenance.sla.why import hop_words, why_late
 
 if TYPE_CHECKING:
@@ -124,14 +126,34 @@ def _share(share: float) -> str:
     return "" if share >= 1 else f"{share:.0%} of it: "
 
 
-def _data(store: Store, policy: Policy, runs: Iterable[int]) -> str | None:
+def _data(store: Store, policy: Policy, runs: tuple[int, ...]) -> str | None:
     answer = why_nodes(store, runs)
+    if isinstance(policy.objective, Completeness):
+        return _left_out(store, runs, answer.findings)
     wanted = policy.objective.assertions if isinstance(policy.objective, DataQuality) else ()
     of_it = [one for one in answer.findings if one.outcome.name in wanted]
     for finding in of_it or answer.findings:
         return _finding(finding)
     for ref, versions in sorted(answer.changed.items()):
         return f"{'/'.join(ref)} was read in {len(versions)} contents"
+    return None
+
+
+def _left_out(store: Store, runs: tuple[int, ...], findings: Iterable[Finding]) -> str | None:
+    """Return how many rows were left out, and which check of what was read fails as many."""
+    docs = store.run_docs(runs)
+    facts = [run_fact(view, docs[view.id]) for view in store.runs_by_id(runs).values()]
+    for run in facts:
+        came, went = amount_of(run.reads, "rows"), amount_of(run.writes, "rows")
+        if came is None or went is None or went >= came:
+            continue
+        text = f"{run.job} left out {came - went:,} of {came:,} rows"
+        for finding in findings:
+            alike = [one for one in finding.failures if one.outcome.failed_rows == came - went]
+            if alike:
+                check = alike[-1].outcome
+                return f"{text}: {check.title} fails for as many of {'/'.join(check.dataset)}"
+        return text
     return None
 
 

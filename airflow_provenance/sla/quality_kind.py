@@ -94,8 +94,9 @@ def _part(facts: Sequence[AssertionFact], promised: DataQuality) -> float | None
     if promised.of == "assertions":
         return sum(one.success for one in facts) / len(facts)
     parts = [part for one in facts if (part := _part_of(one)) is not None]
-    # One that nobody counted may be worse than all the others.
-    return min(parts) if len(parts) == len(facts) else None
+    worst = min(parts, default=1.0)
+    # One that nobody counted may be worse than all the others, which may be bad enough already.
+    return worst if len(parts) == len(facts) or worst < promised.at_least else None
 
 
 def _part_of(fact: AssertionFact) -> float | None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from airflow_provenance.alerts.inhibit import absorb, explains
 from airflow_provenance.alerts.lifecycle import Rules, advance
 from airflow_provenance.alerts.lineage import Lineage
 from airflow_provenance.alerts.routes import Route
 from airflow_provenance.domain.alert import Alert, AlertState
 from airflow_provenance.domain.evaluation_change import EvaluationChange
+from airflow_provenance.store.base import RunQuery
 from tests.support.entries import data, put_all, run_of, task
 
 if TYPE_CHECKING:
@@ -78,3 +82,53 @@ def test_a_dag_lies_above_what_its_data_flows_into_and_not_beside_or_below_it(
     assert upstream(alert("task:source.pull"), targets) == frozenset()
     assert upstream(alert("dag:nobody-knows"), targets) == frozenset()
     assert upstream(alert("channel:slack"), targets) == frozenset()
+
+
+def test_bad_data_is_explained_by_the_very_runs_it_came_from(store: Store) -> None:
+    story(store)
+    other = {"dag": "source", "run": 200}
+    put_all(store, task("COMPLETE", 30, "pull", dag_run="r2", outputs=[data("raw")], **other))
+    lineage = Lineage(store)
+    build = run_of(store, "d1.build").id
+    second, first = (run.id for run in store.runs(RunQuery(job="source.pull")))  # newest first
+    below = alert("task:d1.build", build)
+    assert lineage.joins(alert("task:source.pull", first), below)
+    assert not lineage.joins(alert("task:source.pull", second), below)
+    assert lineage.joins(alert("task:source.pull"), below)  # a run that never was
+
+
+def test_what_is_late_explains_no_bad_values_and_bad_values_no_missing_rows() -> None:
+    kinds = {"late": "deadline", "values": "data_quality", "rows": "completeness"}
+    told = {}
+    for above in kinds:
+        for below in kinds:
+            alerts = {
+                name: msgspec.structs.replace(
+                    alert(f"task:{name}"), fingerprint=name, began_us=NOW + number
+                )
+                for number, name in enumerate(("above", "below"))
+            }
+            kind = {"task-above": kinds[above], "task-below": kinds[below]}
+            found = absorb(
+                alerts,
+                (),
+                lambda one, _: frozenset({"task:above"} if "below" in one.fingerprint else ()),
+                NOW,
+                0,
+                lambda one, other: explains(
+                    kind[one.change.policy_id],  # noqa: B023 - asked at once
+                    kind[other.change.policy_id],  # noqa: B023
+                ),
+            )
+            told[above, below] = found["below"].absorbed_by is not None
+    assert told == {
+        ("late", "late"): True,
+        ("late", "values"): False,
+        ("late", "rows"): True,
+        ("values", "late"): True,
+        ("values", "values"): True,
+        ("values", "rows"): False,
+        ("rows", "late"): True,
+        ("rows", "values"): True,
+        ("rows", "rows"): True,
+    }

@@ -98,6 +98,40 @@ def test_a_notice_of_bad_data_names_the_data_that_it_was_compared_with(
     assert message.data["next_step"] == "airflow-provenance sla why known"
 
 
+def test_a_notice_of_lost_rows_names_the_check_that_fails_for_as_many(
+    store: Store, tmp_path: Path
+) -> None:
+    objective = "{kind: completeness, at_least: 0.97}"
+    promise = f"{{id: whole, target: {{dag: shop, task: load}}, objective: {objective}}}"
+    day = Day(store, tmp_path, promise, "2026-03-02T08:00:00")
+    failed = check("not_null", params={"failedRows": 7})
+    other = check("unique", params={"failedRows": 90})
+    due = "2026-03-02T06:00:00"
+    day.add(
+        jsonl(
+            task_run(
+                *("shop", "ingest", "r1", due),
+                start="2026-03-02T08:50:00",
+                end="2026-03-02T08:51:00",
+                outputs=[dataset("pg/raw", rows=100, checks=[other, failed])],
+            ),
+            task_run(
+                *("shop", "load", "r1", due),
+                start="2026-03-02T09:00:00",
+                end="2026-03-02T09:01:00",
+                inputs=[read("pg/raw", rows=100)],
+                outputs=[dataset("pg/orders", rows=93)],
+            ),
+        )
+    )
+
+    (message,) = day.look("2026-03-02T09:02:00")
+
+    assert cause_in(message) == (
+        "shop.load left out 7 of 100 rows: not_null of column who fails for as many of pg/raw"
+    )
+
+
 def test_a_notice_of_a_late_run_names_the_task_upstream(store: Store, tmp_path: Path) -> None:
     objective = '{kind: deadline, at: "08:00"}'
     promise = f"{{id: report, target: {{dag: report}}, objective: {objective}}}"

@@ -526,6 +526,17 @@ def test_data_quality_of_a_job_by_the_part_of_rows_that_are_as_they_should_be(
     assert [one["state"] for one in early] == ["no_data"]
 
 
+def test_a_check_that_nobody_counted_hides_no_breach_that_was_counted(store: Store) -> None:
+    checks = [
+        {"assertion": "not_null", "column": "a", "success": False, "params": {"failedRows": 50}},
+        {"assertion": "row_count", "success": False},
+    ]
+    lines = load("06:00:00", "06:10:00", outputs=[dataset("pg/orders", rows=100, checks=checks)])
+    promise = {"kind": "data_quality", "of": "rows", "at_least": 0.99}
+    found = judged(store, lines, f"{DAY}07:00:00", target=TASK, **promise)
+    assert verdict(found) == ("breached", 0.5, 0.99, f"{DAY}06:10:00")
+
+
 @pytest.mark.parametrize(
     ("columns", "expected", "reason"),
     [
