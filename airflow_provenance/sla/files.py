@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import yaml
 
 _NUMBER = re.compile(r"[-+]?(\d+)(\.\d+)?([eE][-+]?\d+)?")
+_NO_LETTER = re.compile("[\\x00\\ud800-\\udfff]")
 _MAX_BYTES = 4 * 1024 * 1024
 _NULLS, _TRUE, _FALSE = {"", "~", "null"}, {"true", "True"}, {"false", "False"}
 
@@ -210,13 +211,21 @@ def _plain(node: yaml.Node, path: tuple[str | int, ...], lines: _Lines) -> Any:
     if isinstance(node, yaml.MappingNode):
         made: dict[str, Any] = {}
         for key, value in node.value:
-            name = str(key.value)
+            name = _letters(key)
             if name in made:
                 raise MalformedPolicyError(f"{name!r} is there twice", (key.start_mark.line + 1,))
             lines[*path, name] = key.start_mark.line + 1
             made[name] = _plain(value, (*path, name), lines)
         return made
-    return scalar(str(node.value), is_plain=node.style is None)
+    return scalar(_letters(node), is_plain=node.style is None)
+
+
+def _letters(node: yaml.Node) -> str:
+    """Return a text; its escapes may say what no store and no JSON can hold."""
+    text = str(node.value)
+    if _NO_LETTER.search(text):
+        raise MalformedPolicyError("it has a character that is none", (node.start_mark.line + 1,))
+    return text
 
 
 _DEEPEST = 20  # also ends aliases that name themselves
