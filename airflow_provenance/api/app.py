@@ -16,10 +16,12 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match, Route
 
 from airflow_provenance import __version__
+from airflow_provenance.alerts.listing import Routing
 from airflow_provenance.api.body import BodyLimits
 from airflow_provenance.api.datamodels.ingestion import ErrorResponse
 from airflow_provenance.api.parameters import identified
 from airflow_provenance.api.routes import (
+    alerts,
     datasets,
     events,
     ingestion,
@@ -101,6 +103,7 @@ def create_app(
     limits: BodyLimits,
     clock: Clock | None = None,
     namespace_dags: Mapping[str, Sequence[str]] | None = None,
+    routing: Callable[[], Routing] = Routing,
 ) -> FastAPI:
     """Return the application.
 
@@ -110,6 +113,7 @@ def create_app(
         limits: how large the body of a request may be.
         clock: says when an event was received.
         namespace_dags: see `visible.VisibleReader`.
+        routing: tells who is told of alerts, as the settings say it now.
     """
     stores = Stores(store_factory)
 
@@ -134,9 +138,21 @@ def create_app(
     app.state.security = security
     app.state.limits = limits
     app.state.namespace_dags = namespace_dags or {}
+    app.state.routing = routing
     app.state.clock = clock or SystemClock()
     app.state.taking = Taking(stores.get, app.state.clock.now_us)
-    for module in (ingestion, runs, jobs, datasets, events, lineage, sla, promises, reports):
+    for module in (
+        ingestion,
+        runs,
+        jobs,
+        datasets,
+        events,
+        lineage,
+        sla,
+        promises,
+        reports,
+        alerts,
+    ):
         app.include_router(module.router, prefix=PREFIX)
     app.add_api_route(f"{PREFIX}/openapi.json", _document, include_in_schema=False)
     app.add_exception_handler(ProvenanceError, _told)

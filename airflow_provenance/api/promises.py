@@ -9,11 +9,12 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
-from fastapi import Request
+from fastapi import Depends, Request
 
+from airflow_provenance.api.parameters import CurrentViewer, Visible
 from airflow_provenance.api.security import Viewer
 from airflow_provenance.api.visible import VisibleReader
 from airflow_provenance.errors import PolicyError, SubjectError
@@ -174,9 +175,12 @@ class SeenPromises:
         return frozenset(name for _, name in self._jobs) - hidden
 
 
-def seen_promises(request: Request, store: VisibleReader, viewer: Viewer) -> SeenPromises:
+def seen_promises(request: Request, store: Visible, viewer: CurrentViewer) -> SeenPromises:
     """Return the promises that who asks may see."""
     return SeenPromises(store, request.app.state.stores.get(), viewer)
+
+
+Seen = Annotated[SeenPromises, Depends(seen_promises)]
 
 
 def policy_of(row: PolicyRow) -> Policy | None:

@@ -63,6 +63,8 @@ promises:
 """
 TOKENS = [
     Token("all", hash_token("all"), ["admin"]),
+    Token("boss", hash_token("boss"), ["admin", "act"]),
+    Token("acts", hash_token("acts"), ["read", "act"], [], ["shop"]),
     Token("shop", hash_token("shop"), ["read"], [], ["shop"]),
     Token("bank", hash_token("bank"), ["read"], [], ["bank"]),
     Token("sends", hash_token("sends"), ["ingest"], ["*"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Path, Request
 
 from airflow_provenance.api.datamodels.ingestion import ErrorResponse
 from airflow_provenance.api.datamodels.promises import (
@@ -19,13 +19,12 @@ from airflow_provenance.api.parameters import (
     CurrentViewer,
     Limit,
     Text,
-    Visible,
     cursor_of,
     moment,
     page,
     place_of,
 )
-from airflow_provenance.api.promises import SeenPromises, cut, policy_of, seen_promises
+from airflow_provenance.api.promises import Seen, SeenPromises, cut, policy_of
 from airflow_provenance.api.visible import VisibleReader
 from airflow_provenance.domain.clock import format_time
 from airflow_provenance.errors import BusyError, PolicyError, RequestError, SubjectError
@@ -52,11 +51,6 @@ _BUSY: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _seen(request: Request, store: Visible, viewer: CurrentViewer) -> SeenPromises:
-    return seen_promises(request, store, viewer)
-
-
-Seen = Annotated[SeenPromises, Depends(_seen)]
 PromiseId = Annotated[str, Path(pattern=r"^[^\x00]+$", max_length=2000)]
 
 

@@ -12,8 +12,8 @@ from starlette.concurrency import run_in_threadpool
 from airflow_provenance.alerts.report import changes_of, report
 from airflow_provenance.api.body import BodyLimits, read_body
 from airflow_provenance.api.datamodels.promises import LintResponse, ReportFormat, ReportResponse
-from airflow_provenance.api.parameters import CurrentViewer, Text, Visible, moment
-from airflow_provenance.api.promises import SeenPromises, policy_of, seen_promises
+from airflow_provenance.api.parameters import Text, Visible, moment
+from airflow_provenance.api.promises import Seen, SeenPromises, policy_of
 from airflow_provenance.api.visible import VisibleReader
 from airflow_provenance.errors import RequestError, SubjectError
 from airflow_provenance.sla.attainment import By, Line, Span
@@ -54,8 +54,7 @@ Names = Annotated[Sequence[Annotated[str, Query(pattern=r"^[^\x00]*$")]], Query(
 @router.get("/sla/report", response_model=ReportResponse, responses=_FORMATS)
 def get_report(
     request: Request,
-    store: Visible,
-    viewer: CurrentViewer,
+    seen: Seen,
     since: Text | None = None,
     until: Text | None = None,
     by: By = "all",
@@ -75,7 +74,7 @@ def get_report(
     if until_us - since_us > days * _DAY_US:
         raise RequestError(f"ask for {days} days at most, by {by}")
     span = Span(max(since_us, 0), until_us)
-    lines = _lines(seen_promises(request, store, viewer), span, by, policy, owner)
+    lines = _lines(seen, span, by, policy, owner)
     if format == "csv":
         return Response(report_csv(lines), media_type="text/csv", headers=_SAFE)
     if format == "html":

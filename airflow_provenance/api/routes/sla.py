@@ -12,8 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from airflow_provenance.api.body import BodyLimits, read_body
 from airflow_provenance.api.datamodels.sla import EvaluateRequest, EvaluateResponse
-from airflow_provenance.api.parameters import CurrentViewer, Visible
-from airflow_provenance.api.promises import SeenPromises, cut, seen_promises
+from airflow_provenance.api.promises import Seen, SeenPromises, cut
 from airflow_provenance.errors import PolicyError, RequestError, SubjectError
 from airflow_provenance.sla.check import Asked, Stands, answer, wanted
 from airflow_provenance.sla.evaluation import State
@@ -43,9 +42,7 @@ _BODY = {"required": True, "content": {"application/json": {"schema": _inlined()
     response_model_exclude_none=True,
     openapi_extra={"requestBody": _BODY},
 )
-async def evaluate_promises(
-    request: Request, store: Visible, viewer: CurrentViewer
-) -> dict[str, Any]:
+async def evaluate_promises(request: Request, seen: Seen) -> dict[str, Any]:
     """Say how promises stand now: those in force by id or by what they are about, or others.
 
     A verdict is of all that was recorded; it is told to who may see what the promise is about.
@@ -56,7 +53,7 @@ async def evaluate_promises(
     except ValidationError as error:
         told = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
         raise RequestError("; ".join(told)) from error
-    return await run_in_threadpool(_answer, request, seen_promises(request, store, viewer), asked)
+    return await run_in_threadpool(_answer, request, seen, asked)
 
 
 def _answer(request: Request, known: SeenPromises, asked: EvaluateRequest) -> dict[str, Any]:
