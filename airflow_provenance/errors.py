@@ -8,7 +8,8 @@
     ├── PolicyError              a promise cannot be kept track of as it is: mend the promise
     ├── SubjectError             a run, dataset or version was asked for that cannot be found
     ├── RequestError             a request that cannot be answered as it was asked: ask otherwise
-    │   └── TooLargeError          its body is over a limit: send less at a time
+    │   ├── TooLargeError          its body is over a limit: send less at a time
+    │   └── BusyError              somebody else asks the same, which is dear: ask again later
     ├── AuthenticationError      nobody is known by these credentials: bring a valid token
     ├── AccessError              somebody known may not do this: ask for the right to
     ├── EventError               an event that cannot be ingested: it goes to the quarantine
@@ -50,6 +51,10 @@ class RequestError(ProvenanceError):
 
 class TooLargeError(RequestError):
     """The body of a request is over a limit."""
+
+
+class BusyError(RequestError):
+    """A request that costs much while another such is being answered."""
 
 
 class AuthenticationError(ProvenanceError):

@@ -179,7 +179,8 @@ OPTIONS: dict[str, Option] = {
             "string",
             "",  # not []: Airflow warns of a secret that is as short
             "JSON list of who may use the HTTP interface: name, sha256 of the token, scopes (read, "
-            "ingest, admin), namespaces for ingest, dags for read. `serve --new-token` writes one.",
+            "ingest, admin, act), namespaces for ingest, dags for read and act. "
+            "`serve --new-token` writes one.",
             '[{"name": "spark", "sha256": "...", "scopes": ["ingest"], "namespaces": ["spark"]}]',
             is_sensitive=True,
         ),

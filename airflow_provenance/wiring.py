@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from airflow_provenance.alerts.channels.base import Channel
     from airflow_provenance.alerts.channels.known import ChannelConfig
     from airflow_provenance.alerts.deliver import Deliverer
+    from airflow_provenance.alerts.listing import Routing
     from airflow_provenance.alerts.message import Cleaner
     from airflow_provenance.collect.evaluator import Evaluator
     from airflow_provenance.collect.feeds.base import Feed, Route
@@ -331,4 +332,14 @@ def open_api(url: str | None = None, *, is_in_airflow: bool = False) -> FastAPI:
         AirflowSecurity(known) if is_in_airflow else known,
         BodyLimits(settings.max_event_bytes(), settings.max_request_bytes()),
         namespace_dags=settings.namespace_dags(),
+        routing=_routing,
     )
+
+
+def _routing() -> Routing:
+    from airflow_provenance.alerts.channels.known import parse_channels
+    from airflow_provenance.alerts.listing import Routing
+    from airflow_provenance.alerts.routes import parse_routes
+
+    names = [one.name for one in parse_channels(settings.channels())]
+    return Routing(parse_routes(settings.routes(), names), names)

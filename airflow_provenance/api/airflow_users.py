@@ -21,6 +21,7 @@ class AirflowViewer:
     """A user of Airflow. See `security.Viewer`."""
 
     can_read = True
+    can_act = True
 
     def __init__(self, manager: Any, user: Any, *, is_by_cookie: bool) -> None:
         self.name = f"airflow:{user.get_name()}"
@@ -43,19 +44,25 @@ class AirflowViewer:
 
         Airflow answers for DAGs that it does not know, or no more; ``~`` means any DAG to it.
         """
+        from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
+
+        return self._is_allowed("GET", dag_id, DagAccessEntity.RUN)
+
+    def may_act(self, dag_id: str | None) -> bool:
+        """See `security.Viewer`."""
+        return self.is_admin() or (dag_id is not None and self._is_allowed("PUT", dag_id, None))
+
+    def _is_allowed(self, method: str, dag_id: str, entity: Any) -> bool:
         if dag_id in ("", "~"):
             return self.is_admin()
-        if _is_multi_team() and dag_id not in self._dags_of_teams():
+        if _is_multi_team() and dag_id not in self._dags_of_teams(method):
             return False
-        from airflow.api_fastapi.auth.managers.models.resource_details import (
-            DagAccessEntity,
-            DagDetails,
-        )
+        from airflow.api_fastapi.auth.managers.models.resource_details import DagDetails
 
         return bool(
             self._manager.is_authorized_dag(
-                method="GET",
-                access_entity=DagAccessEntity.RUN,
+                method=method,
+                access_entity=entity,
                 details=DagDetails(id=dag_id),
                 user=self._user,
             )
@@ -66,8 +73,8 @@ class AirflowViewer:
         return self.is_admin()
 
     @functools.cache  # noqa: B019 - a viewer lives as long as its request
-    def _dags_of_teams(self) -> set[str]:
-        return set(self._manager.get_authorized_dag_ids(user=self._user, method="GET"))
+    def _dags_of_teams(self, method: str) -> set[str]:
+        return set(self._manager.get_authorized_dag_ids(user=self._user, method=method))
 
 
 class AirflowSecurity:

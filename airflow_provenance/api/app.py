@@ -16,16 +16,29 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match, Route
 
 from airflow_provenance import __version__
+from airflow_provenance.alerts.listing import Routing
 from airflow_provenance.api.body import BodyLimits
 from airflow_provenance.api.datamodels.ingestion import ErrorResponse
 from airflow_provenance.api.parameters import identified
-from airflow_provenance.api.routes import datasets, events, ingestion, jobs, lineage, runs, sla
+from airflow_provenance.api.routes import (
+    alerts,
+    datasets,
+    events,
+    ingestion,
+    jobs,
+    lineage,
+    promises,
+    reports,
+    runs,
+    sla,
+)
 from airflow_provenance.api.security import Security
 from airflow_provenance.api.taking import Taking
 from airflow_provenance.domain.clock import Clock, SystemClock
 from airflow_provenance.errors import (
     AccessError,
     AuthenticationError,
+    BusyError,
     EventError,
     ProvenanceError,
     RequestError,
@@ -42,6 +55,7 @@ _STATUSES: tuple[tuple[type[ProvenanceError], int], ...] = (
     (AccessError, 403),
     (SubjectError, 404),
     (TooLargeError, 413),
+    (BusyError, 429),
     (RequestError, 422),
     (EventError, 422),
 )
@@ -89,6 +103,7 @@ def create_app(
     limits: BodyLimits,
     clock: Clock | None = None,
     namespace_dags: Mapping[str, Sequence[str]] | None = None,
+    routing: Callable[[], Routing] = Routing,
 ) -> FastAPI:
     """Return the application.
 
@@ -98,6 +113,7 @@ def create_app(
         limits: how large the body of a request may be.
         clock: says when an event was received.
         namespace_dags: see `visible.VisibleReader`.
+        routing: tells who is told of alerts, as the settings say it now.
     """
     stores = Stores(store_factory)
 
@@ -122,9 +138,21 @@ def create_app(
     app.state.security = security
     app.state.limits = limits
     app.state.namespace_dags = namespace_dags or {}
+    app.state.routing = routing
     app.state.clock = clock or SystemClock()
     app.state.taking = Taking(stores.get, app.state.clock.now_us)
-    for module in (ingestion, runs, jobs, datasets, events, lineage, sla):
+    for module in (
+        ingestion,
+        runs,
+        jobs,
+        datasets,
+        events,
+        lineage,
+        sla,
+        promises,
+        reports,
+        alerts,
+    ):
         app.include_router(module.router, prefix=PREFIX)
     app.add_api_route(f"{PREFIX}/openapi.json", _document, include_in_schema=False)
     app.add_exception_handler(ProvenanceError, _told)

@@ -11,7 +11,8 @@ from fastapi import Depends, Path, Query, Request
 
 from airflow_provenance.api.security import Viewer, refuse_cross_site
 from airflow_provenance.api.visible import VisibleReader
-from airflow_provenance.errors import AccessError, RequestError
+from airflow_provenance.domain.clock import parse_time
+from airflow_provenance.errors import AccessError, EventError, RequestError
 
 _MOST = (1 << 63) - 1  # what a database can be asked for
 # A text holds no NUL: no store has such names, and PostgreSQL refuses to be asked for them.
@@ -40,6 +41,33 @@ def visible(request: Request, viewer: CurrentViewer) -> VisibleReader:
 
 
 Visible = Annotated[VisibleReader, Depends(visible)]
+
+
+_AHEAD_US = 400 * 86_400_000_000
+
+
+def moment(text: str | None, name: str, request: Request, *, ahead: bool = False) -> int:
+    """Return a time that was asked for, now where none was.
+
+    Args:
+        text: ISO 8601 with a zone.
+        name: of the parameter.
+        request: knows what time it is.
+        ahead: whether it may come after now, by a year or so.
+
+    Raises:
+        RequestError: it is no time, or too far ahead.
+    """
+    now_us: int = request.app.state.clock.now_us()
+    if text is None:
+        return now_us
+    try:
+        found = parse_time(text)
+    except EventError as error:
+        raise RequestError(f"{name}: {error}") from error
+    if found > now_us + (_AHEAD_US if ahead else 0):
+        raise RequestError(f"{name}: {text[:60]!r} is too far ahead")
+    return found
 
 
 def cursor_of(*place: str | int) -> str:

@@ -34,11 +34,18 @@ class Viewer(Protocol):
     def can_ingest(self) -> bool:
         """Whether events may be sent at all."""
 
+    @property
+    def can_act(self) -> bool:
+        """Whether anything may be said of alerts at all."""
+
     def is_admin(self) -> bool:
         """Whether runs and datasets that belong to no DAG may be seen."""
 
     def may_read(self, dag_id: str) -> bool:
         """Whether this DAG's runs may be seen."""
+
+    def may_act(self, dag_id: str | None) -> bool:
+        """Whether alerts of this DAG may be acknowledged and silenced; None: all there are."""
 
     def may_ingest(self, namespace: str) -> bool:
         """Whether events of jobs in this namespace may be sent."""

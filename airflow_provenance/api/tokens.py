@@ -19,14 +19,15 @@ from starlette.requests import Request
 from airflow_provenance.api.security import bearer_token
 from airflow_provenance.errors import AuthenticationError, SettingsError
 
-Scope = Literal["read", "ingest", "admin"]
+Scope = Literal["read", "ingest", "admin", "act"]
 _HEX = frozenset("0123456789abcdef")
 
 
 class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the setting says of a token. Namespaces and DAGs are names, or patterns with ``*``.
 
-    `admin` is `read` of everything, also of what belongs to no DAG.
+    `admin` is `read` of everything, also of what belongs to no DAG; `act` is to acknowledge,
+    silence and excuse what may be read.
     """
 
     name: str
@@ -45,6 +46,7 @@ class TokenViewer:
         self.name = token.name
         self.can_read = "read" in token.scopes or "admin" in token.scopes
         self.can_ingest = "ingest" in token.scopes
+        self.can_act = "act" in token.scopes
         self._token = token
 
     def is_admin(self) -> bool:
@@ -54,6 +56,11 @@ class TokenViewer:
     def may_read(self, dag_id: str) -> bool:
         """See `security.Viewer`."""
         return self.is_admin() or (self.can_read and _is_among(dag_id, self._token.dags))
+
+    def may_act(self, dag_id: str | None) -> bool:
+        """See `security.Viewer`."""
+        may_see = self.is_admin() if dag_id is None else self.may_read(dag_id)
+        return self.can_act and may_see
 
     def may_ingest(self, namespace: str) -> bool:
         """See `security.Viewer`."""
@@ -105,7 +112,9 @@ def _refusal(token: Token) -> str | None:
     if len(token.sha256) != 64 or not set(token.sha256.lower()) <= _HEX:
         return "needs the SHA-256 of its token, 64 hexadecimal digits"
     if not token.scopes:
-        return "has no scope: read, ingest or admin"
+        return "has no scope: read, ingest, admin or act"
+    if "act" in token.scopes and not {"read", "admin"} & {*token.scopes}:
+        return "may act on what it cannot see: add read or admin"
     if "ingest" in token.scopes and not token.namespaces:
         return "may ingest into no namespace: name some, or '*'"
     return None

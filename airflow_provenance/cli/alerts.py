@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import getpass
-import re
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from airflow_provenance import settings, wiring
+from airflow_provenance.alerts.actions import act, read_action
 from airflow_provenance.alerts.channels.known import parse_channels
-from airflow_provenance.alerts.deliver import channel_problem
-from airflow_provenance.alerts.matchers import match, parse_matcher
-from airflow_provenance.alerts.routes import parse_routes, routes_of
+from airflow_provenance.alerts.listing import action_json, active, alert_json, channels_json
+from airflow_provenance.alerts.routes import parse_routes
 from airflow_provenance.cli.output import add_common, count, say, say_json, say_table
-from airflow_provenance.domain.alert import Action
-from airflow_provenance.domain.clock import SystemClock, format_time, parse_time
-from airflow_provenance.errors import EventError, SettingsError, SubjectError
-from airflow_provenance.sla.durations import microseconds, parse_duration
+from airflow_provenance.domain.clock import SystemClock, format_time
+from airflow_provenance.errors import SubjectError
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from airflow_provenance.alerts.routes import Route
-    from airflow_provenance.domain.alert import Alert, AlertState
+    from airflow_provenance.domain.alert import Action
 
 _WHAT = {
     "ack": "say that somebody takes care: no repeats, no escalation",
@@ -62,58 +56,20 @@ def register(actions: Any) -> None:
     ended.set_defaults(function=_end)
 
 
-def _matcher(text: str) -> str:
-    is_id = re.fullmatch(r"[A-Za-z0-9._-]+", text) is not None
-    return str(parse_matcher(f'policy="{text}"' if is_id else text))
-
-
-def _until(text: str | None, now_us: int) -> int | None:
-    if text is None:
-        return None
-    try:
-        if re.match(r"\d{4}-", text):
-            until_us = parse_time(text)
-        else:
-            until_us = now_us + microseconds(parse_duration(text))
-    except (EventError, ValueError) as error:
-        raise SettingsError(f"--until: {error}") from error
-    if until_us <= now_us:
-        raise SettingsError(f"--until {text}: it is over already")
-    return until_us
-
-
 def _act(options: argparse.Namespace) -> int:
     now_us = SystemClock().now_us()
-    by = (options.by or getpass.getuser()).strip()
-    if not (by and options.reason.strip()):
-        raise SettingsError("say who (--by) and why (--reason)")
-    action = Action(
-        kind=options.kind,
-        matchers=tuple(map(_matcher, options.matchers)),
-        author=by,
-        reason=options.reason.strip(),
-        at_us=now_us,
-        until_us=_until(options.until, now_us),
-    )
-    matchers = [parse_matcher(one) for one in action.matchers]
+    by = options.by or getpass.getuser()
+    action = read_action(options.kind, options.matchers, by, options.reason, options.until, now_us)
     store = wiring.open_store(options.store)
     try:
-        alerts = [one for one in store.alert_state().alerts.values() if one.ended_us is None]
-        meant = [one for one in alerts if match(matchers, one.labels)]
-        met = sorted(one.change.policy_id for one in meant)
-        if options.kind == "excuse":  # with what is broken, from when it broke
-            since_us = min([now_us, *(one.began_us for one in meant)])
-            action = msgspec.structs.replace(action, at_us=since_us)
-        if options.kind == "ack" and not met:
-            raise SubjectError("nothing that is broken matches: 'sla alerts' lists what is")
-        action = store.add_action(action)
+        action, met = act(store, action)
     finally:
         store.close()
     if options.json:
-        say_json({**_action_json(action), "alerts": met})
+        say_json({**action_json(action), "alerts": met})
     else:
         until = f" until {format_time(action.until_us)}" if action.until_us else ""
-        say(f"{action.kind} {action.id} by {by}{until}: {len(met)} alerts match now.")
+        say(f"{action.kind} {action.id} by {action.author}{until}: {len(met)} alerts match now.")
     return 0
 
 
@@ -135,90 +91,19 @@ def _list(options: argparse.Namespace) -> int:
     store = wiring.open_store(options.store)
     try:
         state, actions = store.alert_state(), store.actions(now_us)
-        channels = {one.name: one for one in store.channel_states()}
+        channels = store.channel_states()
     finally:
         store.close()
-    alerts = [_alert_json(one, state, routes, actions) for one in _sorted(state)]
-    shown = [
-        {
-            "channel": name,
-            "configured": name in names,
-            "waiting": one.waiting if one else 0,
-            "delivered": one.delivered if one else 0,
-            "given_up": one.dead if one else 0,
-            "problem": channel_problem(one, SystemClock().now_us()) if one else None,
-            "last_error": one.last_error if one else None,
-            "last_error_at": format_time(one.last_error_us) if one else None,
-        }
-        for name in sorted({*names, *channels})
-        for one in [channels.get(name)]
-    ]
+    alerts = [alert_json(one, state, routes, actions) for one in active(state)]
+    shown = channels_json(names, channels, now_us)
     if options.json:
-        said = [_action_json(one) for one in actions]
+        said = [action_json(one) for one in actions]
         say_json({"alerts": alerts, "channels": shown, "actions": said})
     else:
         _say(alerts, shown, actions)
     is_bad = any(one["problem"] for one in shown if one["configured"])
     is_broken = any(one["state"] != "suspended" for one in alerts)
     return 1 if is_broken or is_bad else 0
-
-
-def _sorted(state: AlertState) -> list[Alert]:
-    active = [one for one in state.alerts.values() if one.ended_us is None]
-    return sorted(active, key=lambda one: (one.began_us, one.fingerprint))
-
-
-def _alert_json(
-    one: Alert, state: AlertState, routes: Sequence[Route], actions: Sequence[Action]
-) -> dict[str, Any]:
-    incidents = [
-        each.id
-        for each in state.incidents.values()
-        if each.closed_us is None and one.fingerprint in each.told
-    ]
-    return {
-        "policy": one.change.policy_id,
-        "target": one.change.target,
-        "period": one.change.period,
-        "state": one.change.state,
-        "severity": one.change.severity,
-        "owner": one.change.owner,
-        "since": format_time(one.began_us),
-        "incidents": incidents,
-        "told": _told(one, state, routes, actions, incidents),
-    }
-
-
-def _told(
-    one: Alert,
-    state: AlertState,
-    routes: Sequence[Route],
-    actions: Sequence[Action],
-    incidents: Sequence[str],
-) -> str:
-    """Return who knows of it, or why nobody does."""
-    for action in actions:
-        is_meant = match([parse_matcher(text) for text in action.matchers], one.labels)
-        if is_meant and (action.kind != "ack" or one.began_us <= action.at_us):
-            return f"{action.kind} {action.id} by {action.author}: {action.reason}"
-    if one.absorbed_by is not None and one.absorbed_by in state.alerts:
-        return f"with {state.alerts[one.absorbed_by].change.policy_id}, which is upstream"
-    found = routes_of(routes, one.labels, one.change.notify)
-    if incidents:
-        return ", ".join(dict.fromkeys(name for route in found for name in route.channels))
-    return "not yet" if found else "nobody: no route has it"
-
-
-def _action_json(one: Action) -> dict[str, Any]:
-    return {
-        "id": one.id,
-        "kind": one.kind,
-        "matchers": list(one.matchers),
-        "by": one.author,
-        "reason": one.reason,
-        "at": format_time(one.at_us),
-        "until": format_time(one.until_us),
-    }
 
 
 def _say(

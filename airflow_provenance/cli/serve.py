@@ -9,7 +9,7 @@ from airflow_provenance import wiring
 from airflow_provenance.cli.output import say, say_json, tell
 from airflow_provenance.errors import SettingsError
 
-_SCOPES = ("read", "ingest", "admin")
+_SCOPES = ("read", "ingest", "admin", "act")
 
 
 def register(commands: Any) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import sys
 from pathlib import Path
@@ -12,34 +10,20 @@ from typing import TYPE_CHECKING, Any, get_args
 from tabulate import tabulate
 
 from airflow_provenance import wiring
-from airflow_provenance.alerts.excused import Excuses
+from airflow_provenance.alerts.report import changes_of, report
 from airflow_provenance.cli.output import add_common, one_line, tell
-from airflow_provenance.domain.clock import SystemClock, format_time, parse_time
+from airflow_provenance.domain.clock import SystemClock, parse_time
 from airflow_provenance.errors import EventError, PolicyError, SettingsError
 from airflow_provenance.sla.amounts import amount_text
-from airflow_provenance.sla.attainment import (
-    By,
-    Line,
-    Promised,
-    Span,
-    attainment,
-    line_json,
-    totals,
-)
+from airflow_provenance.sla.attainment import By, Line, Span, totals
 from airflow_provenance.sla.attainment_page import page, percent
-from airflow_provenance.sla.changes import LEVELS
-from airflow_provenance.sla.policy import from_plain
+from airflow_provenance.sla.attainment_text import report_csv, report_json
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
-
-    from airflow_provenance.domain.evaluation_change import EvaluationChange
-    from airflow_provenance.store.base import Store
 
 _FORMATS = ("table", "csv", "json", "html")
 _MONTH_US = 30 * 86_400_000_000
-_PAGE = 10_000
 
 
 def register(actions: Any) -> None:
@@ -68,7 +52,8 @@ def _run(options: argparse.Namespace) -> int:
     span = Span(since_us, until_us)
     store = wiring.open_store(options.store)
     try:
-        lines = report(store, span, options.by)
+        rows = store.policies()
+        lines = report(store, rows, changes_of(store, rows), span, options.by)
     finally:
         store.close()
     if unknown := set(options.policy or ()) - {one.policy for one in lines}:
@@ -89,30 +74,6 @@ def _run(options: argparse.Namespace) -> int:
         raise SettingsError(f"{options.output} cannot be written: {error.strerror}") from error
     tell(f"{len(lines)} lines in {options.output}")
     return 0
-
-
-def report(store: Store, span: Span, by: By) -> list[Line]:
-    """Return how far the promises in force were kept."""
-    rows = store.policies()
-    policies = {row.policy_id: from_plain(json.loads(row.body)) for row in rows}
-    promised = {
-        row.policy_id: Promised(
-            zone=policies[row.policy_id].tz_name,
-            is_level=isinstance(policies[row.policy_id].objective, LEVELS),
-            since_us=row.since_us,
-        )
-        for row in rows
-    }
-    excused = Excuses(policies, store.actions(span.until_us))
-    of_those = (one for one in _changes(store) if one.policy_id in policies)
-    return attainment(of_those, promised, span, by, excused)
-
-
-def _changes(store: Store) -> Iterator[EvaluationChange]:
-    cursor = 0
-    while found := store.evaluation_changes(cursor, _PAGE):
-        yield from found
-        cursor = found[-1].seq
 
 
 def _time(text: str, option: str) -> int:
@@ -149,36 +110,14 @@ def _table(lines: list[Line], _span: Span, _now_us: int) -> str:
     return "\n".join([table, "", *map(one_line, by_owner)]) + "\n"
 
 
-def _csv(lines: list[Line], _span: Span, _now_us: int) -> str:
-    text = io.StringIO()
-    rows = [line_json(one) for one in lines]
-    for row in rows:
-        del row["periods"]
-    names = list(rows[0]) if rows else ["policy"]
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
 def _json(lines: list[Line], span: Span, _now_us: int) -> str:
-    told = {
-        "from": format_time(span.from_us),
-        "until": format_time(span.until_us),
-        "lines": [line_json(one) for one in lines],
-        "owners": [
-            {
-                "owner": one.owner or None,
-                "promises": one.promises,
-                "kept": one.kept,
-                "broken": one.broken,
-                "excused": one.excused,
-                "attainment": one.attainment,
-            }
-            for one in totals(lines)
-        ],
-    }
+    told = report_json(lines, span)
     return json.dumps(told, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-_FORMATTERS = {"table": _table, "csv": _csv, "json": _json, "html": page}
+_FORMATTERS = {
+    "table": _table,
+    "csv": lambda lines, *_: report_csv(lines),
+    "json": _json,
+    "html": page,
+}

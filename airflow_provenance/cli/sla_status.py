@@ -2,48 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_provenance.cli.output import say_json, say_table, tell
 from airflow_provenance.domain.clock import SystemClock, format_time
 from airflow_provenance.errors import PolicyError
-from airflow_provenance.sla.evaluate import LOOKBACK_US, evaluate
-from airflow_provenance.sla.ledger import recorded_with_ledger
-from airflow_provenance.sla.policy import from_plain
-from airflow_provenance.sla.standing import LastBroken, last_broken, newest
+from airflow_provenance.sla.status import Stand, since_us, stand_json, stands
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from airflow_provenance.domain.evaluation_change import EvaluationChange
-    from airflow_provenance.sla.facts import Provenance
     from airflow_provenance.store.base import Store
-    from airflow_provenance.store.promises import PolicyRow
 
 _BAD = ("breached", "expired")
 _LATE_US = 180_000_000  # the service sets its mark every minute
-_BACK_US = 90 * 86_400_000_000
-
-
-# Periods of these have a moment at which they are due, which orders them: one may be judged after
-# the next. Those of the others come in the order in which they were written.
-_DUE = ("deadline", "duration", "freshness", "missing_run", "queue_latency", "start_delay")
-_WITHOUT_VERDICT = ("pending", "no_data", "insufficient_history")
-
-
-class Stand(NamedTuple):
-    """How a promise stands, and why that is no verdict, where it is none."""
-
-    row: PolicyRow
-    last: EvaluationChange | None
-    broken: LastBroken | None
-    why: str
-
-    @property
-    def state(self) -> str:
-        """Its state: pending, where nothing was recorded yet."""
-        return "pending" if self.last is None else self.last.state
 
 
 class Told(NamedTuple):
@@ -60,36 +30,8 @@ def stored(store: Store, wanted: set[str]) -> Told | None:
         return None
     if unknown := wanted - {one.policy_id for one in policies}:
         raise PolicyError(f"no promise is named {min(unknown)!r}: 'sla status' lists them")
-    changes: dict[tuple[str, str], list[EvaluationChange]] = {}
-    for one in store.latest_changes(max(SystemClock().now_us() - _BACK_US, 0)):
-        if not one.is_burn or one.state == "at_risk":  # see `sla.standing`
-            changes.setdefault((one.policy_id, one.revision), []).append(one)
-    dags = {json.loads(one.body)["target"].get("dag", "") for one in policies} - {""}
-    provenance = recorded_with_ledger(store, dags, evaluated_us - LOOKBACK_US)
-    stands = []
-    for row in policies:
-        if wanted and row.policy_id not in wanted:
-            continue
-        found = _in_order(row, changes.get((row.policy_id, row.revision), ()))
-        last = newest(found) if found else None
-        why = ""
-        if last is None or last.state in _WITHOUT_VERDICT:
-            why = _why(row, provenance, evaluated_us)
-        stands.append(Stand(row, last, last_broken(found), why))
-    return Told(stands, evaluated_us)
-
-
-def _in_order(row: PolicyRow, found: Iterable[EvaluationChange]) -> list[EvaluationChange]:
-    by_due = json.loads(row.body)["objective"]["kind"] in _DUE
-    return sorted(found, key=lambda one: (one.due_us or 0 if by_due else 0, one.seq))
-
-
-def _why(row: PolicyRow, provenance: Provenance, at_us: int) -> str:
-    """Return why there is no verdict: that is not recorded, and can be told at any time."""
-    try:
-        return newest(evaluate(from_plain(json.loads(row.body)), provenance, at_us)).reason
-    except PolicyError as error:
-        return str(error)
+    rows = [one for one in policies if not wanted or one.policy_id in wanted]
+    return Told(stands(store, rows, evaluated_us, SystemClock().now_us()), evaluated_us)
 
 
 def tell_stored(told: Told, *, as_json: bool) -> int:
@@ -98,7 +40,7 @@ def tell_stored(told: Told, *, as_json: bool) -> int:
         since = format_time(told.evaluated_us)
         tell(f"nobody has evaluated since {since}: run 'airflow-provenance service' (evaluate)")
     if as_json:
-        say_json([_json(one) for one in told.stands])
+        say_json([stand_json(one) for one in told.stands])
     else:
         say_table(
             ["PROMISE", "STATE", "SINCE", "PERIOD", "LAST BROKEN", "NEXT DUE", "WHY", "FROM"],
@@ -106,7 +48,7 @@ def tell_stored(told: Told, *, as_json: bool) -> int:
                 (
                     one.row.policy_id,
                     one.state,
-                    format_time(one.row.since_us if one.last is None else _since_us(one.last)),
+                    format_time(one.row.since_us if one.last is None else since_us(one.last)),
                     "" if one.last is None else one.last.period,
                     "" if one.broken is None else format_time(one.broken.at_us),
                     format_time(one.row.next_us) or "",
@@ -117,41 +59,3 @@ def tell_stored(told: Told, *, as_json: bool) -> int:
             ],
         )
     return 1 if any(one.state in _BAD for one in told.stands) else 0
-
-
-def _since_us(one: EvaluationChange) -> int:
-    return one.recovered_us or one.breached_us or one.at_us
-
-
-def _json(stand: Stand) -> dict[str, Any]:
-    row, last = stand.row, stand.last
-    found: dict[str, Any] = {
-        "policy": row.policy_id,
-        "revision": row.revision,
-        "where": row.place,
-        "in_force_since": format_time(row.since_us),
-        "next_due_at": format_time(row.next_us),
-        "promise": json.loads(row.body),
-        "state": "pending",
-        "since": format_time(row.since_us),
-        "reason": stand.why,
-        "last_broken_at": None if stand.broken is None else format_time(stand.broken.at_us),
-        "last_broken_period": None if stand.broken is None else stand.broken.period,
-    }
-    if last is not None:
-        found |= {
-            "state": last.state,
-            "since": format_time(_since_us(last)),
-            "period": last.period,
-            "severity": last.severity,
-            "observed": last.observed,
-            "threshold": last.threshold,
-            "unit": last.unit,
-            "due_at": format_time(last.due_us),
-            "breached_at": format_time(last.breached_us),
-            "detected_at": format_time(last.detected_us),
-            "recovered_at": format_time(last.recovered_us),
-            "runs": list(last.runs),
-            "cause": last.cause,
-        }
-    return found

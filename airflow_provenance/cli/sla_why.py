@@ -8,13 +8,9 @@ from airflow_provenance.cli.why import why_lines
 from airflow_provenance.domain.clock import format_time
 from airflow_provenance.errors import PolicyError
 from airflow_provenance.lineage.answers import why_json as data_json
-from airflow_provenance.lineage.why import why_nodes
-from airflow_provenance.sla.evaluate import evaluate
-from airflow_provenance.sla.evaluation import Evaluation, State, evaluation_json
-from airflow_provenance.sla.explanation import OF_DATA, last_error
-from airflow_provenance.sla.ledger import recorded_with_ledger
-from airflow_provenance.sla.objectives import Deadline, Duration
-from airflow_provenance.sla.why import blast_radius, why_json, why_late, why_words
+from airflow_provenance.sla.broken import broken_period, what_broke
+from airflow_provenance.sla.evaluation import Evaluation, evaluation_json
+from airflow_provenance.sla.why import why_json, why_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,8 +18,6 @@ if TYPE_CHECKING:
     from airflow_provenance.lineage.short import Names
     from airflow_provenance.sla.policy import Policy
     from airflow_provenance.store.base import Store
-
-_BACK_US = 41 * 86_400_000_000
 
 
 class Asked(NamedTuple):
@@ -56,35 +50,20 @@ def found(store: Store, declared: Sequence[Policy], asked: Asked, names: Names) 
     policy = next((one for one in declared if one.id == asked.promise), None)
     if policy is None:
         raise PolicyError(f"no promise is named {asked.promise!r}: 'sla status' lists them")
-    dags = {policy.target.dag} if policy.target.dag is not None else set[str]()
-    provenance = recorded_with_ledger(store, dags, asked.at_us - _BACK_US)
-    periods = [
-        one
-        for one in evaluate(policy, provenance, asked.at_us)
-        if one.period == asked.period
-        or (asked.period is None and (one.is_miss or one.state is State.AT_RISK))
-    ]
-    if not periods:
-        text = "it was not broken" if asked.period is None else f"no period {asked.period}"
-        raise PolicyError(f"{policy.id}: {text}: 'sla evaluate' lists its periods")
-    one = periods[-1]
-    if isinstance(policy.objective, Deadline | Duration):
-        late = why_late(policy, provenance, one, asked.at_us)
-        blast = blast_radius(store, declared, late)
-        return Told(why_json(one, late, blast), why_words(one, late, blast))
-    if isinstance(policy.objective, OF_DATA) and one.runs:
-        answer = why_nodes(store, one.runs)
-        wanted = getattr(policy.objective, "assertions", ())
-        answer.findings.sort(key=lambda found: found.outcome.name not in wanted)
+    one = broken_period(store, policy, asked.period, asked.at_us)
+    told = what_broke(store, store, declared, policy, one, asked.at_us)
+    if told.late is not None and told.blast is not None:
+        late = one, told.late, told.blast
+        return Told(why_json(*late), why_words(*late))
+    if told.data is not None:
         return Told(
-            {**evaluation_json(one), "why": data_json(answer)},
-            [_verdict(one), *why_lines(answer, names)],
+            {**evaluation_json(one), "why": data_json(told.data)},
+            [_verdict(one), *why_lines(told.data, names)],
         )
-    error = last_error(store, one.runs)
-    told = [text for text in (one.reason, one.cause, error) if text]
+    said = [text for text in (one.reason, one.cause, told.error) if text]
     return Told(
-        {**evaluation_json(one), "error": error},
-        [_verdict(one), *(told or ["Nothing that was recorded says why."])],
+        {**evaluation_json(one), "error": told.error},
+        [_verdict(one), *(said or ["Nothing that was recorded says why."])],
     )
 
 

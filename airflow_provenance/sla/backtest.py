@@ -65,13 +65,21 @@ def backtest(
     policies: Sequence[Policy],
     moments: Iterator[int],
     expected: Mapping[str, Sequence[ExpectedRun]] | None = None,
+    known: Store | None = None,
 ) -> Iterator[Moment]:
     """Tell how promises would have changed their state, at rising moments.
+
+    Args:
+        store: has the log.
+        policies: the promises.
+        moments: when they are looked at.
+        expected: the runs that were expected of DAGs.
+        known: an empty store, to replay the log into: the runs that are told are of that.
 
     Raises:
         StoreError: the log's raw entries have expired, so nothing can be replayed.
     """
-    known: Store = MemoryStore()
+    known = MemoryStore() if known is None else known
     changes, rest = Changes(policies, expected), _entries(store)
     waiting = next(rest, None)
     for now_us in moments:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from airflow_provenance.domain.evaluation_change import EvaluationChange
     from airflow_provenance.lineage.why import Finding
     from airflow_provenance.sla.policy import Policy
-    from airflow_provenance.store.base import Store
+    from airflow_provenance.store.base import ProvenanceReader, Store
 
 OF_DATA = DataQuality | Completeness | Volume | SchemaContract
 _BACK_US = 41 * 86_400_000_000  # what is usual is learned from the runs of this time
@@ -170,7 +170,7 @@ def _finding(finding: Finding) -> str:
     return f"{text}: look at {'/'.join(first.dataset)}, {first.evidence[0].text}"
 
 
-def last_error(store: Store, runs: Iterable[int]) -> str | None:
+def last_error(store: ProvenanceReader, runs: Iterable[int]) -> str | None:
     """Return what the last of some runs that failed, or of their tasks, said when it did."""
     found = store.runs_by_id(runs)
     for run in found.copy().values():

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import yaml
 
 _NUMBER = re.compile(r"[-+]?(\d+)(\.\d+)?([eE][-+]?\d+)?")
+_NO_LETTER = re.compile("[\\x00\\ud800-\\udfff]")
 _MAX_BYTES = 4 * 1024 * 1024
 _NULLS, _TRUE, _FALSE = {"", "~", "null"}, {"true", "True"}, {"false", "False"}
 
@@ -58,6 +59,14 @@ class Node(NamedTuple):
     lines: dict[tuple[str | int, ...], int]
 
 
+class _Lines(dict[tuple[str | int, ...], int]):
+    """The line of each value; of more values than letters only aliases of aliases can be."""
+
+    def __init__(self, letters: int) -> None:
+        super().__init__()
+        self.most = letters + 1
+
+
 def read_files(paths: Iterable[Path]) -> tuple[list[Declared], list[Problem]]:
     """Return the promises of files, and what is wrong with them."""
     from airflow_provenance.sla.openslo import is_openslo, read_openslo
@@ -76,6 +85,11 @@ def read_files(paths: Iterable[Path]) -> tuple[list[Declared], list[Problem]]:
         imported = read_openslo(openslo)
         found += imported.declared
         problems += [*imported.problems, *imported.left_out]
+    return found, [*problems, *_taken(found)]
+
+
+def _taken(found: Iterable[Declared]) -> list[Problem]:
+    problems = []
     first: dict[str, str] = {}
     for one in found:
         if one.policy.id in first:
@@ -83,22 +97,42 @@ def read_files(paths: Iterable[Path]) -> tuple[list[Declared], list[Problem]]:
             reason = f"id {one.policy.id!r} is taken, by {first[one.policy.id]}"
             problems.append(Problem(file, int(line), reason))
         first.setdefault(one.policy.id, one.where)
-    return found, problems
+    return problems
 
 
 def _read_file(path: Path) -> tuple[list[Declared], list[Problem]]:
-    nodes, problems = read_yaml(path)
+    return _read_nodes(str(path), *read_yaml(path))
+
+
+def read_text(name: str, text: str) -> tuple[list[Declared], list[Problem]]:
+    """Return the promises of a file by its text, and what is wrong with them.
+
+    Args:
+        name: of the file, for what is told of it.
+        text: what it holds.
+    """
+    from airflow_provenance.sla.openslo import is_openslo_text, read_openslo_text
+
+    if not is_openslo_text(text):
+        found, problems = _read_nodes(name, *parse_yaml(name, text))
+        return found, [*problems, *_taken(found)]
+    imported = read_openslo_text(name, text)
+    problems = [*imported.problems, *imported.left_out]
+    return imported.declared, [*problems, *_taken(imported.declared)]
+
+
+def _read_nodes(
+    name: str, nodes: list[Node], problems: list[Problem]
+) -> tuple[list[Declared], list[Problem]]:
     if problems:
         return [], problems
     if len(nodes) > 1:
-        return [], [Problem(str(path), nodes[1].lines[()], "it holds a second document")]
-    return _promises(str(path), nodes[0] if nodes else Node(None, {}))
+        return [], [Problem(name, nodes[1].lines[()], "it holds a second document")]
+    return _promises(name, nodes[0] if nodes else Node(None, {}))
 
 
 def read_yaml(path: Path) -> tuple[list[Node], list[Problem]]:
     """Return the documents of a file, or what is wrong with it."""
-    import yaml
-
     name = str(path)
     try:
         if path.stat().st_size > _MAX_BYTES:
@@ -108,10 +142,17 @@ def read_yaml(path: Path) -> tuple[list[Node], list[Problem]]:
         return [], [Problem(name, 1, f"it cannot be read: {error.strerror}")]
     except UnicodeDecodeError:
         return [], [Problem(name, 1, "it is not UTF-8")]
+    return parse_yaml(name, text)
+
+
+def parse_yaml(name: str, text: str) -> tuple[list[Node], list[Problem]]:
+    """Return the documents of a file by its text, or what is wrong with it."""
+    import yaml
+
     nodes = []
     try:
         for root in yaml.compose_all(text, Loader=yaml.SafeLoader):
-            lines: dict[tuple[str | int, ...], int] = {}
+            lines = _Lines(len(text))
             nodes.append(Node(_plain(root, (), lines), lines))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -155,14 +196,14 @@ def _line(node: Node, path: tuple[str | int, ...]) -> int:
     return node.lines.get(path, 1)
 
 
-def _plain(
-    node: yaml.Node, path: tuple[str | int, ...], lines: dict[tuple[str | int, ...], int]
-) -> Any:
+def _plain(node: yaml.Node, path: tuple[str | int, ...], lines: _Lines) -> Any:
     """Return a node as JSON would have it: YAML 1.1 takes 10:30 for a number and NO for false."""
     import yaml
 
     line = node.start_mark.line + 1
     lines.setdefault(path, line)
+    if len(lines) > lines.most:
+        raise MalformedPolicyError("its aliases make it larger than it is", (line,))
     if len(path) > _DEEPEST:
         raise MalformedPolicyError("it is nested too deeply", (line,))
     if isinstance(node, yaml.SequenceNode):
@@ -170,13 +211,21 @@ def _plain(
     if isinstance(node, yaml.MappingNode):
         made: dict[str, Any] = {}
         for key, value in node.value:
-            name = str(key.value)
+            name = _letters(key)
             if name in made:
                 raise MalformedPolicyError(f"{name!r} is there twice", (key.start_mark.line + 1,))
             lines[*path, name] = key.start_mark.line + 1
             made[name] = _plain(value, (*path, name), lines)
         return made
-    return scalar(str(node.value), is_plain=node.style is None)
+    return scalar(_letters(node), is_plain=node.style is None)
+
+
+def _letters(node: yaml.Node) -> str:
+    """Return a text; its escapes may say what no store and no JSON can hold."""
+    text = str(node.value)
+    if _NO_LETTER.search(text):
+        raise MalformedPolicyError("it has a character that is none", (node.start_mark.line + 1,))
+    return text
 
 
 _DEEPEST = 20  # also ends aliases that name themselves

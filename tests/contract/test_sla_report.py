@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provenance.alerts import report as reports
 from airflow_provenance.cli import main
-from airflow_provenance.cli.sla_report import report
 from airflow_provenance.collect.evaluator import Evaluator
 from airflow_provenance.collect.promise_sources import PromiseSources
 from airflow_provenance.domain.alert import Action
 from airflow_provenance.domain.clock import FixedClock
-from airflow_provenance.sla.attainment import Span, stretches, totals
+from airflow_provenance.sla.attainment import By, Line, Span, stretches, totals
 from airflow_provenance.sla.attainment_page import page, percent
 from tests.contract.support import ingest_all
 from tests.support.sla_events import dag_run, jsonl, task_run, us
@@ -61,6 +61,11 @@ def raw_events() -> list[str]:
             task_run("shop", "load", f"r{number}", due.isoformat(), **times),
         ).splitlines()
     return lines
+
+
+def report(store: Store, span: Span, by: By) -> list[Line]:
+    rows = store.policies()
+    return reports.report(store, rows, reports.changes_of(store, rows), span, by)
 
 
 def judged(store: Store, folder: Path, lines: list[str]) -> int:

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import httpx
 import pytest
 
+from airflow_provenance.sla.policy import from_plain
+from airflow_provenance.store.promises import PolicyRow
+from airflow_provenance.store.sql.store import SqlStore
 from tests.contract.test_api import data, event
 from tests.support import postgres
 from tests.support.airflow_standalone import Airflow
@@ -41,6 +44,11 @@ EVENTS = [
 HIDDEN_UUIDS = [one["run"]["runId"] for one in EVENTS if "one_dag" not in one["job"]["name"]]
 # Of a role, as FAB names them: this DAG, and of the DAGs that may be read also their runs.
 RESOURCES = ["DAG:one_dag", "DAG Runs"]
+PROMISES = [
+    {"id": "one", "target": {"dag": "one_dag"}},
+    {"id": "shared", "target": {"dataset": "n/first"}},  # what secret_gone writes, too
+    {"id": "secret", "target": {"dag": "secret_dag"}},
+]
 DAG = """
 from airflow.sdk import DAG
 one = DAG("one_dag")
@@ -54,6 +62,7 @@ class Served(NamedTuple):
     url: str
     admin: httpx.Client
     limited: httpx.Client
+    editor: httpx.Client
     runs: dict[str, int]
     versions: dict[int, str]
 
@@ -93,6 +102,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, postgres_server: str) -> It
             make_user(admin)
             sent = admin.post(f"{BASE}/lineage", json=EVENTS)
             assert sent.json()["accepted"] == len(EVENTS), sent.text
+            promise(options["AIRFLOW__PROVENANCE__STORE"])
             runs = ask(admin, "runs").json()["runs"]
             named = ask(admin, "datasets").json()["datasets"]
             names_only = [{key: one[key] for key in ("namespace", "name")} for one in named]
@@ -102,8 +112,24 @@ def served(tmp_path_factory: pytest.TempPathFactory, postgres_server: str) -> It
                 for version in ask(admin, "versions", **one).json()["versions"]
             }
             numbers = {run["run_uuid"]: run["id"] for run in runs}
-            with closing(logged_in(url, "lim")) as limited:
-                yield Served(airflow, url, admin, limited, numbers, versions)
+            with (
+                closing(logged_in(url, "lim")) as limited,
+                closing(logged_in(url, "edi")) as editor,
+            ):
+                yield Served(airflow, url, admin, limited, editor, numbers, versions)
+
+
+def promise(url: str) -> None:
+    """Put promises in force, as the service does."""
+    store = SqlStore(url)
+    rows = []
+    for one in PROMISES:
+        plain = {**one, "objective": {"kind": "deadline", "at": "09:00"}}
+        revision = from_plain(plain).revision
+        place = {"policy_id": str(one["id"]), "source": "file", "place": "here:1"}
+        rows.append(PolicyRow(revision=revision, body=json.dumps(plain), **place))
+    store.put_policies(rows, 1_800_000_000_000_000)
+    store.close()
 
 
 def logged_in(url: str, user: str) -> httpx.Client:
@@ -116,14 +142,17 @@ def logged_in(url: str, user: str) -> httpx.Client:
 
 
 def make_user(admin: httpx.Client) -> None:
-    """Make a user who may read the runs of one DAG, by FAB's own API."""
+    """Make users who may read the runs of one DAG, and one of them edit it, by FAB's own API."""
     readable = [{"action": {"name": "can_read"}, "resource": {"name": one}} for one in RESOURCES]
-    made = admin.post("/auth/fab/v1/roles", json={"name": "Reader", "actions": readable})
-    assert made.status_code == 200, made.text
-    names = {"first_name": "Lim", "last_name": "Ited", "email": "lim@example.com"}
-    body = {"username": "lim", "password": PASSWORD, "roles": [{"name": "Reader"}], **names}
-    made = admin.post("/auth/fab/v1/users", json=body)
-    assert made.status_code == 200, made.text
+    editable = [{"action": {"name": "can_edit"}, "resource": {"name": RESOURCES[0]}}]
+    for user, role, more in (("lim", "Reader", []), ("edi", "Editor", editable)):
+        body: dict[str, Any] = {"name": role, "actions": readable + more}
+        made = admin.post("/auth/fab/v1/roles", json=body)
+        assert made.status_code == 200, made.text
+        names = {"first_name": user, "last_name": "Ited", "email": f"{user}@example.com"}
+        body = {"username": user, "password": PASSWORD, "roles": [{"name": role}], **names}
+        made = admin.post("/auth/fab/v1/users", json=body)
+        assert made.status_code == 200, made.text
 
 
 def cookie_of(url: str, user: str) -> dict[str, str]:
@@ -261,6 +290,38 @@ def test_events_are_taken_from_those_who_may_send_alone(served: Served) -> None:
     assert len(ask(served.admin, "events").json()["events"]) == len(EVENTS)
 
 
+def say(client: httpx.Client, *matchers: str) -> httpx.Response:
+    body = {"kind": "silence", "matchers": matchers, "reason": "moving", "until": "2h"}
+    return client.post(f"{BASE}/sla/actions", json=body)
+
+
+def test_promises_are_seen_and_silenced_by_who_may_read_and_edit_their_dag(
+    served: Served,
+) -> None:
+    def listed(client: httpx.Client) -> list[str]:
+        return [one["policy"] for one in ask(client, "sla/promises").json()["promises"]]
+
+    assert listed(served.admin) == ["one", "secret", "shared"]
+    assert listed(served.limited) == listed(served.editor) == ["one", "shared"]
+    for route in ("sla/promises/one", "sla/promises/shared", "sla/alerts", "sla/report"):
+        assert "secret" not in ask(served.limited, route).text
+    assert ask(served.limited, "sla/promises/secret").status_code == 404
+
+    for matcher in ("one", "dag=one_dag", "shared", "secret", "severity=ticket"):
+        assert say(served.limited, matcher).status_code == 403
+    for matcher in ("shared", "secret", "dag=secret_dag", "dag=~", "severity=ticket"):
+        assert say(served.editor, matcher).status_code == 403
+    said = say(served.editor, "one")
+    assert (said.status_code, said.json()["by"]) == (201, "airflow:edi"), said.text
+    number = said.json()["id"]
+    wide = say(served.admin, "dag=~.*secret.*").json()["id"]
+    assert [one["id"] for one in ask(served.limited, "sla/alerts").json()["actions"]] == [number]
+    ends = [(served.limited, number, 403), (served.editor, wide, 404), (served.editor, number, 200)]
+    for client, which, status in [*ends, (served.admin, wide, 200)]:
+        answer = client.delete(f"{BASE}/sla/actions/{which}")
+        assert answer.status_code == status, answer.text
+
+
 def test_another_site_cannot_send_with_a_users_cookie(served: Served) -> None:
     cookies = cookie_of(served.url, "ann")
     other_site = [
@@ -274,13 +335,19 @@ def test_another_site_cannot_send_with_a_users_cookie(served: Served) -> None:
     ]
     with httpx.Client(base_url=served.url, cookies=cookies, trust_env=False) as browser:
         assert len(ask(browser, "events").json()["events"]) == len(EVENTS)
-        for route in ("lineage", "lineage/batch"):
+        for method, route in (
+            ("post", "lineage"),
+            ("post", "lineage/batch"),
+            ("post", "sla/actions"),
+            ("post", "sla/lint"),
+            ("delete", "sla/actions/1"),
+        ):
             for headers in other_site:
                 # What a form of another site can send, too: no preflight asks for this.
                 for kind in ("application/json", "text/plain"):
                     sent = {"Content-Type": kind, **headers}
                     body = json.dumps([event(21)])
-                    answer = browser.post(f"{BASE}/{route}", content=body, headers=sent)
+                    answer = browser.request(method, f"{BASE}/{route}", content=body, headers=sent)
                     assert answer.status_code == 403, (route, sent, answer.text)
         assert len(ask(browser, "events").json()["events"]) == len(EVENTS)
         # The same bytes from this site: known already, so nothing changes for other tests.

@@ -24,8 +24,22 @@ the promise, as ``openslo/...``, from where `write` puts it back.
 
 from __future__ import annotations
 
-from airflow_provenance.sla.openslo.read import Imported, is_openslo, read_openslo
+from airflow_provenance.sla.openslo.read import (
+    Imported,
+    is_openslo,
+    is_openslo_text,
+    read_openslo,
+    read_openslo_text,
+)
 from airflow_provenance.sla.openslo.text import promises_text
 from airflow_provenance.sla.openslo.write import openslo_text
 
-__all__ = ["Imported", "is_openslo", "openslo_text", "promises_text", "read_openslo"]
+__all__ = [
+    "Imported",
+    "is_openslo",
+    "is_openslo_text",
+    "openslo_text",
+    "promises_text",
+    "read_openslo",
+    "read_openslo_text",
+]

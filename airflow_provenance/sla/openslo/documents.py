@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provenance.sla.files import Problem, read_yaml
+from airflow_provenance.sla.files import Node, Problem, parse_yaml, read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,18 +49,33 @@ class Document(NamedTuple):
 def is_openslo(path: Path) -> bool:
     """Whether a file says that it holds OpenSLO documents; one that cannot be read does not."""
     try:
-        return _MARK.search(path.read_text(encoding="utf-8")) is not None
+        return is_openslo_text(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError):
         return False
+
+
+def is_openslo_text(text: str) -> bool:
+    """Whether the text of a file says that it holds OpenSLO documents."""
+    return _MARK.search(text) is not None
 
 
 def read_documents(path: Path) -> tuple[list[Document], list[Problem]]:
     """Return the documents of a file: several, or a list of them in one."""
     nodes, problems = read_yaml(path)
+    return _documents(str(path), nodes), problems
+
+
+def parse_documents(name: str, text: str) -> tuple[list[Document], list[Problem]]:
+    """Return the documents of a file by its text."""
+    nodes, problems = parse_yaml(name, text)
+    return _documents(name, nodes), problems
+
+
+def _documents(name: str, nodes: Iterable[Node]) -> list[Document]:
     found = []
     for value, lines in nodes:
         if isinstance(value, list):
-            found += [Document(str(path), one, lines, (n,)) for n, one in enumerate(value)]
+            found += [Document(name, one, lines, (n,)) for n, one in enumerate(value)]
         elif value is not None:
-            found.append(Document(str(path), value, lines))
-    return found, problems
+            found.append(Document(name, value, lines))
+    return found

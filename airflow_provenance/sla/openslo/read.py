@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provenance.errors import PolicyError
 from airflow_provenance.sla.files import Declared, Problem
-from airflow_provenance.sla.openslo.documents import Document, is_openslo, read_documents
+from airflow_provenance.sla.openslo.documents import (
+    Document,
+    is_openslo,
+    is_openslo_text,
+    parse_documents,
+    read_documents,
+)
 from airflow_provenance.sla.openslo.plain import PREFIX
 from airflow_provenance.sla.openslo.schema import check
 from airflow_provenance.sla.openslo.slo import LeftOutError, promises_of
@@ -17,7 +23,7 @@ from airflow_provenance.sla.policy import MalformedPolicyError, from_plain
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Imported", "is_openslo", "read_openslo"]
+__all__ = ["Imported", "is_openslo", "is_openslo_text", "read_openslo", "read_openslo_text"]
 
 
 class Imported(NamedTuple):
@@ -61,9 +67,17 @@ class Catalog:
 
 def read_openslo(paths: Iterable[Path]) -> Imported:
     """Return the promises that OpenSLO files make together."""
+    return _imported(read_documents(Path(path)) for path in paths)
+
+
+def read_openslo_text(name: str, text: str) -> Imported:
+    """Return the promises that one file makes, by its text."""
+    return _imported([parse_documents(name, text)])
+
+
+def _imported(read: Iterable[tuple[list[Document], list[Problem]]]) -> Imported:
     catalog, problems, notes = Catalog(), [], []
-    for path in paths:
-        documents, wrong = read_documents(Path(path))
+    for documents, wrong in read:
         problems += wrong
         for one in documents:
             wrong, unknown = check(one)
