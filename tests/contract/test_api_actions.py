@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from airflow_provenance.alerts.lifecycle import Rules, advance
-from airflow_provenance.alerts.listing import Routing
+from airflow_provenance.alerts.listing import Routing, alert_json
 from airflow_provenance.alerts.routes import parse_routes
 from airflow_provenance.domain.alert import Action
 from tests.contract.test_api_promises import NOW, Asking, ask  # noqa: F401 - a fixture
@@ -219,3 +220,13 @@ def test_another_site_changes_nothing_with_a_users_cookie(
     own = {"Sec-Fetch-Site": "same-origin"}
     assert client.post("/api/v1/sla/actions", json=SILENCE, headers=own).status_code == 201
     assert client.delete(f"/api/v1/sla/actions/{kept.id}", headers=own).status_code == 200
+
+
+def test_an_alert_with_a_hidden_one_upstream_does_not_name_it(told: Asking, store: Store) -> None:
+    state = store.alert_state()
+    by_policy = {one.change.policy_id: one for one in state.alerts.values()}
+    root = by_policy["secret-dag"]
+    one = replace(by_policy["totals"], absorbed_by=root.fingerprint)
+    assert alert_json(one, state, ROUTES, ())["told"] == "with secret-dag, which is upstream"
+    told_of = alert_json(one, state, ROUTES, (), lambda _: False)["told"]
+    assert told_of == "with another, which is upstream"

@@ -13,12 +13,15 @@ from starlette.testclient import TestClient
 
 from airflow_provenance.api.app import create_app
 from airflow_provenance.api.body import BodyLimits
+from airflow_provenance.api.promises import SeenPromises
+from airflow_provenance.api.routes.promises import _cause
 from airflow_provenance.api.tokens import Token, TokenSecurity, hash_token
+from airflow_provenance.api.visible import VisibleReader
 from airflow_provenance.cli import main
 from airflow_provenance.collect.evaluator import Evaluator
 from airflow_provenance.collect.promise_sources import PromiseSources
 from airflow_provenance.domain.clock import FixedClock
-from tests.contract.support import ingest_all
+from airflow_provenance.sla.attribution import Hop
 from tests.support.sla_events import dag_run, dataset, read, task_run, us
 
 if TYPE_CHECKING:
@@ -128,7 +131,8 @@ def ask(store: Store, tmp_path: Path) -> Iterator[Asking]:
     clock = FixedClock(us("2026-03-01T00:00:00"))
     evaluator = Evaluator(store, PromiseSources(str(file), None, []), None, clock)
     evaluator.run_once()
-    ingest_all(store, [("E", json.dumps(one).encode()) for one in events()], [])
+    entries = [("E", json.dumps(one).encode()) for one in events()]
+    store.ingest(entries, received_us=us("2026-03-03T00:00:00"))  # type: ignore[arg-type]
     for day in (3, 4):
         clock.us = us(f"2026-03-{day:02}T12:00:00")
         evaluator.run_once()
@@ -214,6 +218,11 @@ def test_a_backtest_tells_changes_as_they_were_known(ask: Asking) -> None:
     assert told["moments"] == 25
     fresh = ask.good("shop", "promises/fresh/backtest", **asked)
     assert fresh["moments"] == 25
+    whole = ask.good("all", "promises/middle/backtest", **asked)["changes"]
+    part = ask.good("shop", "promises/middle/backtest", **asked)["changes"]
+    assert [one["state"] for one in whole] == [one["state"] for one in part]
+    assert {one["period"].partition("/")[0] for one in whole if one["runs"]} == {"secret.make"}
+    assert not any(one["runs"] or "secret" in one["period"] for one in part)
     for wrong, words in (
         ({"since": "2026-01-01T00:00:00Z", "every": "1m"}, "300 at most"),
         ({"since": "2026-03-04T00:00:00Z", "every": "0s"}, "every is more than 0"),
@@ -313,3 +322,19 @@ def test_the_command_line_says_the_same(
     said = json.loads(capsys.readouterr().out)
     told = ask.good("all", "promises/quick/evaluations", at=f"{NOW}Z")["evaluations"]
     assert [{key: one[key] for key in said[0]} for one in told] == said
+
+
+def test_a_hop_where_one_may_not_look_has_its_time_and_no_name(store: Store) -> None:
+    admin, some = (TokenSecurity(TOKENS).find(one) for one in ("all", "shop"))
+    assert admin
+    assert some
+    hop = Hop(
+        kind="run", job="secret.make", dag="secret", run_id="secret4", from_us=0, until_us=9,
+        usual_us=4, hostname="secret-host", reads=("pg/secret",), dag_version="secret2",
+    )  # fmt: skip
+    plain = {"job": hop.job, "run_id": hop.run_id, "took_seconds": 9.0, "dag_version": "secret2"}
+    for viewer, is_hidden in ((admin, False), (some, True)):
+        seen = SeenPromises(VisibleReader(store, viewer), store, viewer)
+        told = _cause(seen, hop, plain)
+        assert (told["hidden"], "secret" in str(told)) == (is_hidden, not is_hidden)
+        assert told["took_seconds"] == 9.0
