@@ -23,6 +23,7 @@ from airflow_provenance.api.security import Viewer
 from airflow_provenance.domain.identity import DatasetRef, RunKey
 from airflow_provenance.domain.run import RunDoc
 from airflow_provenance.errors import SubjectError
+from airflow_provenance.formats.brief import RunBrief
 from airflow_provenance.store.base import (
     DatasetUse,
     Direction,
@@ -133,6 +134,9 @@ class VisibleReader:
 
     def run_docs(self, ids: Iterable[int]) -> dict[int, RunDoc]:
         return self._store.run_docs(self.runs_by_id(ids))
+
+    def run_briefs(self, ids: Iterable[int]) -> dict[int, RunBrief]:
+        return self._store.run_briefs(self.runs_by_id(ids))
 
     def runs_sharing(self, run_uuid: str, job: tuple[str, str]) -> list[RunView]:
         return self._seen_runs(self._store.runs_sharing(run_uuid, job))

@@ -17,7 +17,12 @@ import msgspec
 from airflow_provenance.collect.touched import touched
 from airflow_provenance.errors import PolicyError, ProvenanceError, StoreUnavailableError
 from airflow_provenance.sla.changes import LEVELS, changes_of, next_due, wakes_us
-from airflow_provenance.sla.evaluate import LOOKBACK_US, asks_from_us, evaluate
+from airflow_provenance.sla.evaluate import (
+    LOOKBACK_US,
+    asks_from_us,
+    evaluate,
+    needs_documents,
+)
 from airflow_provenance.sla.facts import AsOf
 from airflow_provenance.sla.ledger import recorded_with_ledger
 from airflow_provenance.sla.objectives import ConsecutiveMisses, MissingRun
@@ -217,7 +222,8 @@ class Evaluator:
         if not slugs:
             return written
         # Those about one DAG or dataset together: what they look at is read once, and forgotten
-        # with them, so that memory does not grow with what is promised.
+        # with them, so that memory does not grow with what is promised. Those that need whole
+        # documents come last, or all would.
         ordered = sorted(slugs, key=lambda slug: _together(self._watched[slug]))
         for start in range(0, len(ordered), _AT_ONCE):
             if should_stop():
@@ -251,7 +257,8 @@ class Evaluator:
     def _provenance(self, some: Sequence[_Watched], now_us: int) -> Provenance:
         """Return the facts that some promises look at; their runs are read together."""
         since_us = min(map(self._since_us, some))
-        provenance = recorded_with_ledger(self._store, _dags(some), since_us)
+        is_brief = not any(needs_documents(one.policy) for one in some)
+        provenance = recorded_with_ledger(self._store, _dags(some), since_us, is_brief=is_brief)
         first_us = now_us if self._mark_us is None else min(self._mark_us, now_us)
         provenance.prepare(
             (one.policy.target, asks_from_us(one.policy, first_us, self._since_us(one)))
@@ -319,9 +326,9 @@ class Evaluator:
         return written
 
 
-def _together(one: _Watched) -> tuple[str, str]:
-    target = one.policy.target
-    return target.dag or target.dataset or target.job or "", one.policy.id
+def _together(one: _Watched) -> tuple[bool, str, str]:
+    target, needs = one.policy.target, needs_documents(one.policy)
+    return needs, target.dag or target.dataset or target.job or "", one.policy.id
 
 
 def _dags(watched: Iterable[_Watched]) -> set[str]:

@@ -124,6 +124,20 @@ def asks_from_us(policy: Policy, now_us: int, since_us: int) -> int:
     return since_us - deadlines.DAY_US if isinstance(objective, MissingRun) else since_us
 
 
+def needs_documents(policy: Policy) -> bool:
+    """Whether an evaluation looks at more of runs than their briefs hold: see `formats.brief`."""
+    objective: Any = policy.objective
+    if isinstance(objective, ConsecutiveMisses):
+        objective = objective.of
+    if isinstance(objective, DataQuality):  # of a dataset, checks are asked for apart from runs
+        return policy.target.dataset is None
+    if isinstance(objective, Completeness):
+        return objective.of == "rows"
+    if isinstance(objective, Cost):
+        return objective.metric != "slot_seconds"
+    return policy.at_risk is not None or isinstance(objective, SchemaContract | Throughput)
+
+
 def _since(policy: Policy, seen: AsOf, since_us: int) -> int:
     """Return from when on to look: nothing was broken before anybody watched."""
     objective = getattr(policy.objective, "of", policy.objective)

@@ -21,7 +21,7 @@ from airflow_provenance.sla.facts import (
     SourceFact,
     WriteFact,
 )
-from airflow_provenance.sla.run_facts import assertions_of, checked_us, run_fact
+from airflow_provenance.sla.run_facts import assertions_of, brief_fact, checked_us, run_fact
 from airflow_provenance.store.base import RunQuery
 
 if TYPE_CHECKING:
@@ -39,7 +39,15 @@ _AT_ONCE = 5000  # documents that are held together
 
 
 class RecordedProvenance:
-    """See `sla.facts.Provenance`."""
+    """See `sla.facts.Provenance`.
+
+    Args:
+        store: what was recorded.
+        expected: the runs that DAGs' schedules ask for.
+        pauses: when DAGs were paused.
+        conditions: what else kept DAGs from running.
+        is_brief: whether the briefs of runs will do, for promises that need no document.
+    """
 
     def __init__(
         self,
@@ -47,8 +55,11 @@ class RecordedProvenance:
         expected: Mapping[str, Sequence[ExpectedRun]] | None = None,
         pauses: Mapping[str, Sequence[tuple[int, int | None]]] | None = None,
         conditions: Mapping[str, Sequence[Condition]] | None = None,
+        *,
+        is_brief: bool = False,
     ) -> None:
         self._store = store
+        self._is_brief = is_brief
         self._expected = expected or {}
         self._pauses = pauses or {}
         self._conditions = conditions or {}
@@ -111,11 +122,18 @@ class RecordedProvenance:
         fresh = [one for one in wanted if one.id not in self._facts]
         for start in range(0, len(fresh), _AT_ONCE):
             some = fresh[start : start + _AT_ONCE]
-            docs = self._store.run_docs([one.id for one in some])
-            for view in some:
-                if view.id in docs:
-                    self._facts[view.id] = run_fact(view, docs[view.id])
-        return [self._facts[view.id] for view in wanted]
+            ids = [one.id for one in some]
+            if self._is_brief:
+                briefs = self._store.run_briefs(ids)
+                found = {
+                    one.id: brief_fact(one, briefs[one.id]) for one in some if one.id in briefs
+                }
+            else:
+                docs = self._store.run_docs(ids)
+                found = {one.id: run_fact(one, docs[one.id]) for one in some if one.id in docs}
+            self._facts |= found
+        # One that another has absorbed meanwhile is not there any more.
+        return [self._facts[view.id] for view in wanted if view.id in self._facts]
 
     def _dataset(self, text: str) -> DatasetRef | None:
         if text not in self._refs:

@@ -18,6 +18,8 @@ from airflow_provenance.store.promises import PromiseStore
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
+    from airflow_provenance.formats.brief import RunBrief
+
 # Runs of a job that are asked which ended last: those that started long before are not looked at.
 STARTED_LAST = 100
 # Before the id of a promise: the name of the job whose runs tell how it stands.
@@ -261,6 +263,9 @@ class ProvenanceReader(Protocol):
 
     def run_docs(self, ids: Iterable[int]) -> dict[int, RunDoc]:
         """Return all that was said of each of these runs; ids that are no runs are left out."""
+
+    def run_briefs(self, ids: Iterable[int]) -> dict[int, RunBrief]:
+        """Return the brief of each of these runs' documents; see `formats.brief`."""
 
     def versions_by_id(self, ids: Iterable[int]) -> dict[int, VersionView]:
         """Return versions by node id; ids that are no versions are left out."""

@@ -31,6 +31,7 @@ from airflow_provenance.domain.run import (
     parent_of,
 )
 from airflow_provenance.errors import SubjectError
+from airflow_provenance.formats.brief import brief_of
 from airflow_provenance.formats.dependencies import dependencies_of
 from airflow_provenance.store.base import (
     STARTED_LAST,
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from airflow_provenance.domain.identity import RunKey
+    from airflow_provenance.formats.brief import RunBrief
     from airflow_provenance.formats.spool_line import Kind
     from airflow_provenance.store.base import Direction
 
@@ -381,6 +383,9 @@ class MemoryStore(MemoryOutbox, MemoryPromises, MemoryAlerts):
 
     def run_docs(self, ids: Iterable[int]) -> dict[int, RunDoc]:
         return {one: self.run_doc(one) for one in ids if one in self._rows.runs}
+
+    def run_briefs(self, ids: Iterable[int]) -> dict[int, RunBrief]:
+        return {one: brief_of(doc) for one, doc in self.run_docs(ids).items()}
 
     def versions_by_id(self, ids: Iterable[int]) -> dict[int, VersionView]:
         wanted = set(ids)

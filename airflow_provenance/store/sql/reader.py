@@ -17,6 +17,7 @@ from airflow_provenance.domain.identity import (
 from airflow_provenance.domain.linking import LinkRule
 from airflow_provenance.domain.run import NEVER_RAN, RunDoc, RunState, VersionStatus, merged
 from airflow_provenance.errors import SubjectError
+from airflow_provenance.formats.brief import brief_of
 from airflow_provenance.formats.dependencies import dependencies_of
 from airflow_provenance.store.base import (
     PROMISE_JOBS,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Engine
 
+    from airflow_provenance.formats.brief import RunBrief
     from airflow_provenance.store.base import Direction
     from airflow_provenance.store.sql.bulk import Bulk
 
@@ -226,6 +228,20 @@ class SqlReader:
         return {
             number: merged(those) if len(those) > 1 else those[0] for number, those in docs.items()
         }
+
+    def run_briefs(self, ids: Iterable[int]) -> dict[int, RunBrief]:
+        wanted = list(ids)
+        if not wanted:
+            return {}
+        with reading(self._engine) as bulk:
+            among = bulk.among(wanted)
+            rows = bulk.fetch(f"SELECT id, brief FROM run WHERE id {among}")
+            whole = {row[0] for row in rows if row[1] is None}
+            # What another said under its runId belongs to it, and its own brief does not know.
+            absorbed = bulk.fetch(f"SELECT absorbed_by FROM run WHERE absorbed_by {among}")
+            whole |= {row[0] for row in absorbed}
+        found = {row[0]: codec.unpack_brief(row[1]) for row in rows if row[0] not in whole}
+        return found | {one: brief_of(doc) for one, doc in self.run_docs(whole).items()}
 
     def versions_by_id(self, ids: Iterable[int]) -> dict[int, VersionView]:
         with reading(self._engine) as bulk:
