@@ -37,6 +37,7 @@ from airflow_provenance.store.base import (
     RunQuery,
     RunView,
     VersionView,
+    newest_of,
 )
 
 _T = TypeVar("_T")
@@ -167,6 +168,12 @@ class VisibleReader:
 
     def versions(self, dataset: DatasetRef) -> list[VersionView]:
         return self._seen_versions(self._store.versions(dataset))
+
+    def versions_since(
+        self, datasets: Collection[DatasetRef], since_us: int, before: int
+    ) -> dict[DatasetRef, list[VersionView]]:
+        found = {ref: newest_of(self.versions(ref), since_us, before) for ref in datasets}
+        return {ref: versions for ref, versions in found.items() if versions}
 
     def version_page(
         self, dataset: DatasetRef, after_id: int, limit: int, owners: Owners | None = None

@@ -19,7 +19,7 @@ from airflow_provenance.errors import PolicyError, ProvenanceError, StoreUnavail
 from airflow_provenance.sla.changes import LEVELS, changes_of, next_due, wakes_us
 from airflow_provenance.sla.evaluate import (
     LOOKBACK_US,
-    asks_from_us,
+    asks,
     evaluate,
     needs_documents,
 )
@@ -261,8 +261,7 @@ class Evaluator:
         provenance = recorded_with_ledger(self._store, _dags(some), since_us, is_brief=is_brief)
         first_us = now_us if self._mark_us is None else min(self._mark_us, now_us)
         provenance.prepare(
-            (one.policy.target, asks_from_us(one.policy, first_us, self._since_us(one)))
-            for one in some
+            (one.policy.target, asks(one.policy, first_us, self._since_us(one))) for one in some
         )
         return provenance
 

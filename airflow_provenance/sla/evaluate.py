@@ -42,6 +42,7 @@ from airflow_provenance.sla.objectives import (
     Volume,
 )
 from airflow_provenance.sla.prediction import Known
+from airflow_provenance.sla.recorded_versions import Asked
 from airflow_provenance.sla.since import done_since
 
 if TYPE_CHECKING:
@@ -112,6 +113,16 @@ def evaluate(
         msgspec.structs.replace(one, reason="; ".join(filter(None, (one.reason, aside))))
         for one in found
     ]
+
+
+def asks(policy: Policy, now_us: int, since_us: int) -> Asked:
+    """Return what an evaluation looks at, to read that of many promises together."""
+    objective, before = policy.objective, 0
+    if isinstance(objective, Volume):
+        before = dataset_kinds.USUAL_OF
+    elif isinstance(objective, Freshness | SchemaContract):
+        before = dataset_kinds.FEW_BEFORE
+    return Asked(asks_from_us(policy, now_us, since_us), before)
 
 
 def asks_from_us(policy: Policy, now_us: int, since_us: int) -> int:

@@ -52,6 +52,7 @@ from airflow_provenance.store.base import (
     is_held,
     is_of_promise,
     last_ended,
+    newest_of,
 )
 from airflow_provenance.store.dump import dump_facts
 from airflow_provenance.store.ingest import Limits, ingest_batch, parse_batch
@@ -429,6 +430,12 @@ class MemoryStore(MemoryOutbox, MemoryPromises, MemoryAlerts):
     def versions(self, dataset: DatasetRef) -> list[VersionView]:
         views = [view for view in self.scan_versions() if view.dataset == dataset]
         return sorted(views, key=lambda view: (view.ended_us or view.first_seen_us or 0, view.id))
+
+    def versions_since(
+        self, datasets: Collection[DatasetRef], since_us: int, before: int
+    ) -> dict[DatasetRef, list[VersionView]]:
+        found = {ref: newest_of(self.versions(ref), since_us, before) for ref in datasets}
+        return {ref: versions for ref, versions in found.items() if versions}
 
     def version_page(
         self, dataset: DatasetRef, after_id: int, limit: int, owners: Owners | None = None

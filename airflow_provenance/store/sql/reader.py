@@ -55,10 +55,12 @@ _RUN = (
     "coalesce(r.started_us, r.as_of_us) "
     "FROM run r JOIN job j ON j.id = r.job_id "
 )
+_VERSION_COLUMNS = (
+    "v.id, d.namespace, d.name, v.part, v.run_id, v.content_id, v.status, v.replaces, "
+    "v.ended_us, v.first_seen_us, v.verified"
+)
 _VERSION = (
-    "SELECT v.id, d.namespace, d.name, v.part, v.run_id, v.content_id, v.status, v.replaces, "
-    "v.ended_us, v.first_seen_us, v.verified "
-    "FROM dataset_version v JOIN dataset d ON d.id = v.dataset_id "
+    f"SELECT {_VERSION_COLUMNS} FROM dataset_version v JOIN dataset d ON d.id = v.dataset_id "
 )
 _READ = (
     "SELECT i.id, i.run_id, d.namespace, d.name, i.part, i.named, i.verified, i.rule "
@@ -315,6 +317,24 @@ class SqlReader:
             "ORDER BY coalesce(v.ended_us, v.first_seen_us, 0), v.id"
         )
         return self._versions(rest, dataset)
+
+    def versions_since(
+        self, datasets: Collection[DatasetRef], since_us: int, before: int
+    ) -> dict[DatasetRef, list[VersionView]]:
+        end, good = "coalesce(v.ended_us, v.first_seen_us, 0)", int(VersionStatus.GOOD)
+        sql = (
+            f"SELECT * FROM (SELECT {_VERSION_COLUMNS}, {end} AS at_us, row_number() OVER ("
+            f"PARTITION BY v.dataset_id, v.status, {end} >= CAST(? AS bigint) "
+            f"ORDER BY {end} DESC, v.id DESC) AS place "
+            "FROM asked a JOIN dataset d ON d.name = a.name AND d.namespace = a.namespace "
+            "JOIN dataset_version v ON v.dataset_id = d.id) w "
+            "WHERE w.ended_us IS NULL OR w.ended_us >= ? "
+            f"OR (w.status = {good} AND w.place <= ?) ORDER BY w.at_us, w.id"
+        )
+        found: dict[DatasetRef, list[VersionView]] = {}
+        for row in self._asked(sql, [*datasets], [since_us, since_us, before]):
+            found.setdefault(DatasetRef(row[1], row[2]), []).append(_version_view(row))
+        return found
 
     def version_page(
         self, dataset: DatasetRef, after_id: int, limit: int, owners: Owners | None = None
