@@ -122,7 +122,8 @@ def asks(policy: Policy, now_us: int, since_us: int) -> Asked:
         before = dataset_kinds.USUAL_OF
     elif isinstance(objective, Freshness | SchemaContract):
         before = dataset_kinds.FEW_BEFORE
-    return Asked(asks_from_us(policy, now_us, since_us), before)
+    checks = isinstance(objective, DataQuality)
+    return Asked(asks_from_us(policy, now_us, since_us), before, checks)
 
 
 def asks_from_us(policy: Policy, now_us: int, since_us: int) -> int:

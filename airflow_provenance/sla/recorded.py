@@ -19,8 +19,9 @@ from airflow_provenance.sla.facts import (
     SourceFact,
     WriteFact,
 )
+from airflow_provenance.sla.recorded_checks import RecordedChecks
 from airflow_provenance.sla.recorded_versions import Asked, RecordedVersions
-from airflow_provenance.sla.run_facts import assertions_of, brief_fact, checked_us, run_fact
+from airflow_provenance.sla.run_facts import brief_fact, run_fact
 from airflow_provenance.store.base import RunQuery
 
 if TYPE_CHECKING:
@@ -65,8 +66,8 @@ class RecordedProvenance:
         self._facts: dict[int, RunFact] = {}
         self._writers: dict[int, list[RunFact]] = {}
         self._versions = RecordedVersions(store)
+        self._checks = RecordedChecks(store, self._versions)
         self._wrote: dict[int, WriteFact | None] = {}
-        self._checked: dict[str, tuple[int, list[AssertionFact]]] = {}
 
     def prepare(self, wanted: Iterable[tuple[Target, Asked]]) -> None:
         """Read the runs of DAGs, tasks and jobs, and what was written to datasets, since times.
@@ -78,7 +79,7 @@ class RecordedProvenance:
         for target, asked in wanted:
             since_us = asked.since_us // _DAY_US * _DAY_US
             if target.dataset is not None:
-                asked = Asked(since_us, asked.before)
+                asked = Asked(since_us, asked.before, asked.checks)
                 datasets[target.dataset] = asked.joined(datasets.get(target.dataset, asked))
                 continue
             kind, name = _job(target)
@@ -86,6 +87,8 @@ class RecordedProvenance:
             there[name.rpartition("/")[2] if kind == "job" else name] = kind, name
         self._prepare_jobs(by_day)
         self._read_writers(self._versions.prepare(datasets))
+        checked = {name: one.since_us for name, one in datasets.items() if one.checks}
+        self._checks.prepare(checked)
 
     def _prepare_jobs(self, by_day: Mapping[int, Mapping[str, tuple[str, str]]]) -> None:
         done: set[tuple[str, str]] = set()
@@ -171,36 +174,7 @@ class RecordedProvenance:
 
     def assertions(self, dataset: str, since_us: int = 0) -> list[AssertionFact]:
         """See `Provenance.assertions`."""
-        known = self._checked.get(dataset)
-        if known is None or known[0] > since_us:
-            known = since_us, self._read_assertions(dataset, since_us)
-            self._checked[dataset] = known
-        return known[1]
-
-    def _read_assertions(self, dataset: str, since_us: int) -> list[AssertionFact]:
-        ref = self._versions.named(dataset)
-        if ref is None:
-            return []
-        ids = {*self._store.runs_reading(ref, max(since_us - _LONG_US, 0))}
-        ids |= {
-            one.run_id
-            for one in self._versions.ended_since(dataset, since_us)
-            if one.run_id is not None
-        }
-        views = {
-            view.id: view
-            for view in self._store.runs_by_id(ids).values()
-            if view.ended_us is None or view.ended_us >= since_us
-        }
-        docs = self._store.run_docs(views)
-        found = []
-        for view in views.values():
-            doc = docs[view.id]
-            at_us = checked_us(view, doc)
-            for io in (*doc.inputs.values(), *doc.outputs.values()):
-                if io.dataset == ref:
-                    found += assertions_of(io, view.id, at_us)
-        return sorted(found, key=lambda one: (one.at_us, one.run_id, one.name))
+        return self._checks.since(dataset, since_us)
 
     def sources(self, write: WriteFact, source: str) -> list[SourceFact]:
         """See `Provenance.sources`."""

@@ -19,10 +19,15 @@ class Asked(NamedTuple):
 
     since_us: int
     before: int
+    checks: bool = False  # whether what was checked is looked at, too
 
     def joined(self, other: Asked) -> Asked:
         """Return what answers both."""
-        return Asked(min(self.since_us, other.since_us), max(self.before, other.before))
+        return Asked(
+            min(self.since_us, other.since_us),
+            max(self.before, other.before),
+            self.checks or other.checks,
+        )
 
 
 class _Read(NamedTuple):
@@ -43,20 +48,17 @@ class RecordedVersions:
 
     def prepare(self, asked: Mapping[str, Asked]) -> list[VersionView]:
         """Read what is asked of many datasets together; return the good ones."""
-        by_asked: dict[Asked, dict[DatasetRef, str]] = {}
+        by_asked: dict[Asked, dict[DatasetRef, list[str]]] = {}
         for name, one in asked.items():
-            try:
-                ref = self.named(name)
-            except PolicyError:  # told of the promise itself, when it is judged
-                continue
-            if ref is not None:
-                by_asked.setdefault(one, {})[ref] = name
+            if (ref := self.known(name)) is not None:
+                by_asked.setdefault(one, {}).setdefault(ref, []).append(name)
         found = []
         for one, names in by_asked.items():
-            versions = self._store.versions_since([*names], *one)
-            for ref, name in names.items():
-                self._read[name] = _read(versions.get(ref, []), one)
-                found += self._read[name].good
+            versions = self._store.versions_since([*names], one.since_us, one.before)
+            for ref, its_names in names.items():
+                read = _read(versions.get(ref, []), one)
+                self._read |= dict.fromkeys(its_names, read)
+                found += read.good
         return found
 
     def named(self, name: str) -> DatasetRef | None:
@@ -64,6 +66,13 @@ class RecordedVersions:
         if name not in self._refs:
             self._refs[name] = self._named(name)
         return self._refs[name]
+
+    def known(self, name: str) -> DatasetRef | None:
+        """Return the same; None, too, where that is told of a promise only when it is judged."""
+        try:
+            return self.named(name)
+        except PolicyError:
+            return None
 
     def _named(self, text: str) -> DatasetRef | None:
         if text.startswith("file:///"):  # a URI: OpenLineage names it file and /path

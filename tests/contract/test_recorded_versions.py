@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from airflow_provenance.sla.policy import Target
+from airflow_provenance.sla.recorded import RecordedProvenance
 from airflow_provenance.sla.recorded_versions import Asked, RecordedVersions
 from airflow_provenance.store.base import newest_of
 from tests.contract.test_store import data, event, put_all, us
@@ -61,3 +63,23 @@ def test_what_was_prepared_answers_as_the_store_does(
             ended = ids(alone.ended_since(name, looked_at))
             assert ids(together.ended_since(name, looked_at)) == ended
             assert ids(together.good(name, None, 0)) == every
+
+
+def test_checks_that_were_prepared_are_those_of_each_dataset_by_whatever_name(
+    written: Store,
+) -> None:
+    for second, name in ((11, "a"), (12, "b"), (13, "a")):
+        told = [{"assertion": "unique", "success": second == 12}]
+        seen = {**data(name), "inputFacets": {"dataQualityAssertions": {"assertions": told}}}
+        put_all(written, event("COMPLETE", second, "check", second, inputs=[seen]))
+    names = ["a", "pg/a", "b", "nowhere"]
+    together = RecordedProvenance(written)
+    together.prepare((Target(dataset=one), Asked(us(12.5), 0, True)) for one in names)
+
+    # What is prepared may go further back than was asked.
+    late = {one: together.assertions(one, us(12.5)) for one in names}
+    late = {one: [it for it in facts if it.at_us >= us(12.5)] for one, facts in late.items()}
+    alone = {one: RecordedProvenance(written).assertions(one, us(12.5)) for one in names}
+    assert late == alone
+    assert [len(alone[one]) for one in names] == [1, 1, 0, 0]
+    assert [len(together.assertions(one, us(0))) for one in names] == [2, 2, 1, 0]
