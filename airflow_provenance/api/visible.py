@@ -23,6 +23,7 @@ from airflow_provenance.api.security import Viewer
 from airflow_provenance.domain.identity import DatasetRef, RunKey
 from airflow_provenance.domain.run import RunDoc
 from airflow_provenance.errors import SubjectError
+from airflow_provenance.formats.brief import RunBrief
 from airflow_provenance.store.base import (
     DatasetUse,
     Direction,
@@ -36,6 +37,7 @@ from airflow_provenance.store.base import (
     RunQuery,
     RunView,
     VersionView,
+    newest_of,
 )
 
 _T = TypeVar("_T")
@@ -134,6 +136,9 @@ class VisibleReader:
     def run_docs(self, ids: Iterable[int]) -> dict[int, RunDoc]:
         return self._store.run_docs(self.runs_by_id(ids))
 
+    def run_briefs(self, ids: Iterable[int]) -> dict[int, RunBrief]:
+        return self._store.run_briefs(self.runs_by_id(ids))
+
     def runs_sharing(self, run_uuid: str, job: tuple[str, str]) -> list[RunView]:
         return self._seen_runs(self._store.runs_sharing(run_uuid, job))
 
@@ -163,6 +168,12 @@ class VisibleReader:
 
     def versions(self, dataset: DatasetRef) -> list[VersionView]:
         return self._seen_versions(self._store.versions(dataset))
+
+    def versions_since(
+        self, datasets: Collection[DatasetRef], since_us: int, before: int
+    ) -> dict[DatasetRef, list[VersionView]]:
+        found = {ref: newest_of(self.versions(ref), since_us, before) for ref in datasets}
+        return {ref: versions for ref, versions in found.items() if versions}
 
     def version_page(
         self, dataset: DatasetRef, after_id: int, limit: int, owners: Owners | None = None

@@ -3,26 +3,22 @@
 A tick looks at what may have changed: promises about what was recorded since the last tick, those
 of which a moment has come, and those of DAGs of which Airflow's own record tells something new.
 All of them are looked at in the first tick, back to the watermark of the last that was: so every
-moment that nobody watched is caught up, with the time at which its promise broke.
+moment that nobody watched is caught up, with the time at which its promise broke. How one promise
+is judged, `judging` says.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import msgspec
-
+from airflow_provenance.collect.judging import Span, Watched, dags_of, facts_for, judge, together
 from airflow_provenance.collect.touched import touched
 from airflow_provenance.errors import PolicyError, ProvenanceError, StoreUnavailableError
-from airflow_provenance.sla.changes import LEVELS, changes_of, next_due, wakes_us
-from airflow_provenance.sla.evaluate import LOOKBACK_US, asks_from_us, evaluate
-from airflow_provenance.sla.facts import AsOf
-from airflow_provenance.sla.ledger import recorded_with_ledger
-from airflow_provenance.sla.objectives import ConsecutiveMisses, MissingRun
+from airflow_provenance.sla.changes import LEVELS
+from airflow_provenance.sla.evaluate import LOOKBACK_US
 from airflow_provenance.sla.policy import from_plain
-from airflow_provenance.sla.prediction import Known
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -33,8 +29,8 @@ if TYPE_CHECKING:
     from airflow_provenance.domain.clock import Clock
     from airflow_provenance.domain.evaluation_change import EvaluationChange
     from airflow_provenance.sla.calendar import Excusal
-    from airflow_provenance.sla.facts import Provenance
     from airflow_provenance.sla.policy import Policy
+    from airflow_provenance.sla.prediction import Known
     from airflow_provenance.store.base import Store
 
     ExcusalsOf = Callable[[Sequence[Action], Iterable[Policy]], dict[str, tuple[Excusal, ...]]]
@@ -46,15 +42,6 @@ _OBSERVE_US = 10_000_000
 _MARK_US = 60_000_000
 _AT_ONCE = 500  # promises that are read for, judged and written together
 _EXCUSED_US = 400 * 86_400_000_000  # no window of a promise is longer, as good as ever
-_MOMENTS_AT_MOST = 200
-
-
-class _Watched(NamedTuple):
-    """A promise in force."""
-
-    policy: Policy
-    revision: str
-    since_us: int
 
 
 class Ticked(NamedTuple):
@@ -86,7 +73,7 @@ class Evaluator:
     ) -> None:
         self._store, self._sources, self._expectations = store, sources, expectations
         self._clock, self._excusals_of = clock, excusals_of
-        self._watched: dict[str, _Watched] = {}
+        self._watched: dict[str, Watched] = {}
         self._known: dict[tuple[str, str], dict[str, EvaluationChange]] = {}
         self._wakes: dict[str, int] = {}
         self._seq = -1
@@ -168,7 +155,7 @@ class Evaluator:
             except PolicyError as error:
                 self._tell([f"{row.place}: {error}"])
                 continue
-            self._watched[row.policy_id] = _Watched(policy, row.revision, row.since_us)
+            self._watched[row.policy_id] = Watched(policy, row.revision, row.since_us)
         self._wakes = {slug: us for slug, us in self._wakes.items() if slug in self._watched}
         self._excusals = self._excusals_of(self._said, self._ratios())
 
@@ -181,7 +168,7 @@ class Evaluator:
 
     def _observe(self, now_us: int) -> set[str]:
         """Look at Airflow; return the promises about DAGs of which something changed."""
-        dag_ids = sorted(_dags(self._watched.values()))
+        dag_ids = sorted(dags_of(self._watched.values()))
         if self._expectations is None or not dag_ids:
             return set()
         try:
@@ -216,9 +203,11 @@ class Evaluator:
         written: list[EvaluationChange] = []
         if not slugs:
             return written
+        span = Span(now_us, self._from_us, self._mark_us)
         # Those about one DAG or dataset together: what they look at is read once, and forgotten
-        # with them, so that memory does not grow with what is promised.
-        ordered = sorted(slugs, key=lambda slug: _together(self._watched[slug]))
+        # with them, so that memory does not grow with what is promised. Those that need whole
+        # documents come last, or all would.
+        ordered = sorted(slugs, key=lambda slug: together(self._watched[slug]))
         for start in range(0, len(ordered), _AT_ONCE):
             if should_stop():
                 break
@@ -226,82 +215,26 @@ class Evaluator:
             dues: dict[tuple[str, str], int | None] = {}
             wakes: dict[str, int] = {}
             some = ordered[start : start + _AT_ONCE]
-            provenance = self._provenance([self._watched[slug] for slug in some], now_us)
-            known: dict[int, Known] = {}
+            watched = [self._watched[slug] for slug in some]
+            provenance = facts_for(self._store, watched, span)
+            predicted: dict[int, Known] = {}
             for slug in some:
                 one = self._watched[slug]
                 try:
-                    found, due_us, wakes[slug] = self._judge(one, provenance, known, now_us)
+                    told = self._known.get((slug, one.revision), {})
+                    excused = self._excusals.get(slug, ())
+                    judged = judge(one, excused, told, provenance, predicted, span)
                 except ProvenanceError as error:
                     if isinstance(error, StoreUnavailableError):
                         raise
                     _log.warning("promise %s: %s", slug, error, extra={"role": "evaluate"})
                     wakes[slug] = now_us + _MARK_US
                     continue
-                changes += found
-                dues[slug, one.revision] = due_us
+                changes += judged.changes
+                dues[slug, one.revision], wakes[slug] = judged.due_us, judged.wake_us
             written += self._write(changes, dues, now_us)
             self._wakes |= wakes
         return written
-
-    def _since_us(self, one: _Watched) -> int:
-        lookback_us = int(one.policy.expires_after.total_seconds() * 1e6) + 86_400_000_000
-        return max(one.since_us, self._from_us - max(LOOKBACK_US, lookback_us))
-
-    def _provenance(self, some: Sequence[_Watched], now_us: int) -> Provenance:
-        """Return the facts that some promises look at; their runs are read together."""
-        since_us = min(map(self._since_us, some))
-        provenance = recorded_with_ledger(self._store, _dags(some), since_us)
-        first_us = now_us if self._mark_us is None else min(self._mark_us, now_us)
-        provenance.prepare(
-            (one.policy.target, asks_from_us(one.policy, first_us, self._since_us(one)))
-            for one in some
-        )
-        return provenance
-
-    def _judge(
-        self, one: _Watched, provenance: Provenance, predicted: dict[int, Known], now_us: int
-    ) -> tuple[list[EvaluationChange], int | None, int]:
-        policy, since_us = one.policy, self._since_us(one)
-        if by_hand := self._excusals.get(policy.id, ()):
-            policy = msgspec.structs.replace(policy, excusals=(*policy.excusals, *by_hand))
-        known = dict(self._known.get((policy.id, one.revision), {}))
-        seq = max((old.seq for old in known.values()), default=0)
-        changes: list[EvaluationChange] = []
-        evaluations: list[Any] = []
-        for moment_us in [*self._moments(one, provenance, known, now_us), now_us]:
-            if policy.at_risk is not None and moment_us not in predicted:
-                predicted[moment_us] = Known(AsOf(provenance, moment_us), moment_us)
-            learned = predicted.get(moment_us)
-            evaluations = evaluate(policy, provenance, moment_us, since_us, learned)
-            for change in changes_of(policy, evaluations, known, moment_us, one.since_us):
-                seq += 1
-                values: dict[str, Any] = {"seq": seq}
-                if change.detected_us is not None and moment_us == change.detected_us:
-                    values["detected_us"] = now_us
-                known[change.period] = msgspec.structs.replace(change, **values)
-                changes.append(known[change.period])
-        wake_us = wakes_us(policy, evaluations, now_us)
-        if isinstance(policy.objective, MissingRun | ConsecutiveMisses):
-            coming = provenance.expected(policy.target.dag or "", now_us, now_us + LOOKBACK_US)
-            wake_us = min([wake_us, *[run.due_us + 1 for run in coming or ()]])
-        return changes, next_due(evaluations, now_us), wake_us
-
-    def _moments(
-        self,
-        one: _Watched,
-        provenance: Provenance,
-        known: dict[str, EvaluationChange],
-        now_us: int,
-    ) -> list[int]:
-        """Return the moments since the last tick at which a level may have changed."""
-        if not isinstance(one.policy.objective, LEVELS):
-            return []
-        last_us = max((change.at_us for change in known.values()), default=0)
-        from_us = max(one.since_us, self._mark_us or now_us, last_us)
-        runs = provenance.runs(one.policy.target, from_us)
-        ends = {run.ended_us for run in runs if run.ended_us is not None}
-        return sorted(us for us in ends if from_us < us < now_us)[-_MOMENTS_AT_MOST:]
 
     def _write(
         self,
@@ -317,12 +250,3 @@ class Evaluator:
             known = self._known.setdefault((one.policy_id, one.revision), {})
             known[one.period] = one
         return written
-
-
-def _together(one: _Watched) -> tuple[str, str]:
-    target = one.policy.target
-    return target.dag or target.dataset or target.job or "", one.policy.id
-
-
-def _dags(watched: Iterable[_Watched]) -> set[str]:
-    return {dag for one in watched if (dag := one.policy.target.dag) is not None}

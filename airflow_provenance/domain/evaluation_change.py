@@ -12,7 +12,7 @@ import msgspec
 BURN = "burn/"
 
 
-class EvaluationChange(msgspec.Struct, frozen=True, kw_only=True):
+class EvaluationChange(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How a promise stands for a period from now on.
 
     Attributes:

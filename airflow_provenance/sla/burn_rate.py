@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _WORKBOOK_WINDOW = timedelta(days=30)
 
 
-class Event(msgspec.Struct, frozen=True):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """One thing that went well or not, and when."""
 
     at_us: int

@@ -42,6 +42,7 @@ from airflow_provenance.sla.objectives import (
     Volume,
 )
 from airflow_provenance.sla.prediction import Known
+from airflow_provenance.sla.recorded_versions import Asked
 from airflow_provenance.sla.since import done_since
 
 if TYPE_CHECKING:
@@ -114,6 +115,17 @@ def evaluate(
     ]
 
 
+def asks(policy: Policy, now_us: int, since_us: int) -> Asked:
+    """Return what an evaluation looks at, to read that of many promises together."""
+    objective, before = policy.objective, 0
+    if isinstance(objective, Volume):
+        before = dataset_kinds.USUAL_OF
+    elif isinstance(objective, Freshness | SchemaContract):
+        before = dataset_kinds.FEW_BEFORE
+    checks = isinstance(objective, DataQuality)
+    return Asked(asks_from_us(policy, now_us, since_us), before, checks)
+
+
 def asks_from_us(policy: Policy, now_us: int, since_us: int) -> int:
     """Return from when on an evaluation looks at runs, to read those of many promises together."""
     objective = getattr(policy.objective, "of", None) or policy.objective
@@ -122,6 +134,20 @@ def asks_from_us(policy: Policy, now_us: int, since_us: int) -> int:
     if isinstance(objective, Deadline):  # from the period before the first; there are weekends
         return since_us - 5 * deadlines.DAY_US
     return since_us - deadlines.DAY_US if isinstance(objective, MissingRun) else since_us
+
+
+def needs_documents(policy: Policy) -> bool:
+    """Whether an evaluation looks at more of runs than their briefs hold: see `formats.brief`."""
+    objective: Any = policy.objective
+    if isinstance(objective, ConsecutiveMisses):
+        objective = objective.of
+    if isinstance(objective, DataQuality):  # of a dataset, checks are asked for apart from runs
+        return policy.target.dataset is None
+    if isinstance(objective, Completeness):
+        return objective.of == "rows"
+    if isinstance(objective, Cost):
+        return objective.metric != "slot_seconds"
+    return policy.at_risk is not None or isinstance(objective, SchemaContract | Throughput)
 
 
 def _since(policy: Policy, seen: AsOf, since_us: int) -> int:

@@ -127,7 +127,7 @@ class SourceFact(msgspec.Struct, frozen=True, kw_only=True):
     event_time_us: int
 
 
-class ExpectedRun(msgspec.Struct, frozen=True, kw_only=True):
+class ExpectedRun(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A run that a DAG's schedule asks for."""
 
     due_us: int

@@ -17,9 +17,12 @@ _DAY_US = 86_400_000_000
 
 
 def recorded_with_ledger(
-    store: Store, dag_ids: Collection[str], since_us: int
+    store: Store, dag_ids: Collection[str], since_us: int, *, is_brief: bool = False
 ) -> RecordedProvenance:
-    """Return the facts of a store, with what was expected of some DAGs since a time."""
+    """Return the facts of a store, with what was expected of some DAGs since a time.
+
+    With `is_brief`, for promises alone that `evaluate.needs_documents` says no of.
+    """
     expected: dict[str, list[ExpectedRun]] = {}
     for row in store.expected_runs(dag_ids, since_us - _DAY_US):
         one = ExpectedRun(due_us=row.due_us, logical_us=row.logical_us, came_us=row.came_us)
@@ -35,4 +38,4 @@ def recorded_with_ledger(
         )
         for dag_id in [kept.dag_id] if kept.dag_id else list(held):
             held.setdefault(dag_id, []).append(condition)
-    return RecordedProvenance(store, expected, pauses, held)
+    return RecordedProvenance(store, expected, pauses, held, is_brief=is_brief)

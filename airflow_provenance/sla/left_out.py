@@ -15,7 +15,7 @@ _HOW = {"manual": "by hand", "backfill": "of a backfill"}
 def left_out(policy: Policy, provenance: Provenance, since_us: int) -> str:
     """Return how many runs since a time are of types that do not count; empty where none is."""
     if policy.target.dataset is not None:
-        runs = [one.run for one in provenance.writes(policy.target.dataset)]
+        runs = [one.run for one in provenance.writes(policy.target.dataset, since_us)]
     else:
         runs = list(provenance.runs(policy.target, since_us))
     types = {(run.dag_name, run.run_id or str(run.id)): run.run_type for run in runs}

@@ -10,8 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflow_provenance.domain.identity import DagRunKey, TaskRunKey, WireKey
-from airflow_provenance.domain.run import VersionStatus
-from airflow_provenance.errors import PolicyError
 from airflow_provenance.sla.facts import (
     AssertionFact,
     Condition,
@@ -21,13 +19,14 @@ from airflow_provenance.sla.facts import (
     SourceFact,
     WriteFact,
 )
-from airflow_provenance.sla.run_facts import assertions_of, checked_us, run_fact
+from airflow_provenance.sla.recorded_checks import RecordedChecks
+from airflow_provenance.sla.recorded_versions import Asked, RecordedVersions
+from airflow_provenance.sla.run_facts import brief_fact, run_fact
 from airflow_provenance.store.base import RunQuery
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from airflow_provenance.domain.identity import DatasetRef
     from airflow_provenance.sla.policy import Target
     from airflow_provenance.store.base import ProvenanceReader, RunView, VersionView
 
@@ -39,7 +38,15 @@ _AT_ONCE = 5000  # documents that are held together
 
 
 class RecordedProvenance:
-    """See `sla.facts.Provenance`."""
+    """See `sla.facts.Provenance`.
+
+    Args:
+        store: what was recorded.
+        expected: the runs that DAGs' schedules ask for.
+        pauses: when DAGs were paused.
+        conditions: what else kept DAGs from running.
+        is_brief: whether the briefs of runs will do, for promises that need no document.
+    """
 
     def __init__(
         self,
@@ -47,27 +54,43 @@ class RecordedProvenance:
         expected: Mapping[str, Sequence[ExpectedRun]] | None = None,
         pauses: Mapping[str, Sequence[tuple[int, int | None]]] | None = None,
         conditions: Mapping[str, Sequence[Condition]] | None = None,
+        *,
+        is_brief: bool = False,
     ) -> None:
         self._store = store
+        self._is_brief = is_brief
         self._expected = expected or {}
         self._pauses = pauses or {}
         self._conditions = conditions or {}
         self._lists: dict[tuple[str, str], tuple[int, list[RunFact]]] = {}
         self._facts: dict[int, RunFact] = {}
         self._writers: dict[int, list[RunFact]] = {}
-        self._refs: dict[str, DatasetRef | None] = {}
-        self._every: dict[str, list[VersionView]] = {}
+        self._versions = RecordedVersions(store)
+        self._checks = RecordedChecks(store, self._versions)
         self._wrote: dict[int, WriteFact | None] = {}
-        self._checked: dict[str, tuple[int, list[AssertionFact]]] = {}
 
-    def prepare(self, wanted: Iterable[tuple[Target, int]]) -> None:
-        """Read the runs of DAGs, tasks and jobs since times, those of about one time together."""
+    def prepare(self, wanted: Iterable[tuple[Target, Asked]]) -> None:
+        """Read the runs of DAGs, tasks and jobs, and what was written to datasets, since times.
+
+        Those of about one time together.
+        """
         by_day: dict[int, dict[str, tuple[str, str]]] = {}
-        for target, since_us in wanted:
-            if target.dataset is None:
-                kind, name = _job(target)
-                there = by_day.setdefault(since_us // _DAY_US * _DAY_US, {})
-                there[name.rpartition("/")[2] if kind == "job" else name] = kind, name
+        datasets: dict[str, Asked] = {}
+        for target, asked in wanted:
+            since_us = asked.since_us // _DAY_US * _DAY_US
+            if target.dataset is not None:
+                asked = Asked(since_us, asked.before, asked.checks)
+                datasets[target.dataset] = asked.joined(datasets.get(target.dataset, asked))
+                continue
+            kind, name = _job(target)
+            there = by_day.setdefault(since_us, {})
+            there[name.rpartition("/")[2] if kind == "job" else name] = kind, name
+        self._prepare_jobs(by_day)
+        self._read_writers(self._versions.prepare(datasets))
+        checked = {name: one.since_us for name, one in datasets.items() if one.checks}
+        self._checks.prepare(checked)
+
+    def _prepare_jobs(self, by_day: Mapping[int, Mapping[str, tuple[str, str]]]) -> None:
         done: set[tuple[str, str]] = set()
         for since_us, jobs in sorted(by_day.items()):
             jobs = {job: one for job, one in jobs.items() if one not in done}
@@ -111,40 +134,27 @@ class RecordedProvenance:
         fresh = [one for one in wanted if one.id not in self._facts]
         for start in range(0, len(fresh), _AT_ONCE):
             some = fresh[start : start + _AT_ONCE]
-            docs = self._store.run_docs([one.id for one in some])
-            for view in some:
-                if view.id in docs:
-                    self._facts[view.id] = run_fact(view, docs[view.id])
-        return [self._facts[view.id] for view in wanted]
-
-    def _dataset(self, text: str) -> DatasetRef | None:
-        if text not in self._refs:
-            self._refs[text] = self._named(text)
-        return self._refs[text]
-
-    def _named(self, text: str) -> DatasetRef | None:
-        if text.startswith("file:///"):  # a URI: OpenLineage names it file and /path
-            text = f"file/{text.removeprefix('file://')}"
-        found = self._store.datasets_named(text)
-        if len(found) > 1:
-            names = ", ".join("/".join(ref) for ref in found[:3])
-            raise PolicyError(f"{len(found)} datasets are named {text!r}: write one of {names}")
-        return found[0] if found else None
+            ids = [one.id for one in some]
+            if self._is_brief:
+                briefs = self._store.run_briefs(ids)
+                found = {
+                    one.id: brief_fact(one, briefs[one.id]) for one in some if one.id in briefs
+                }
+            else:
+                docs = self._store.run_docs(ids)
+                found = {one.id: run_fact(one, docs[one.id]) for one in some if one.id in docs}
+            self._facts |= found
+        # One that another has absorbed meanwhile is not there any more.
+        return [self._facts[view.id] for view in wanted if view.id in self._facts]
 
     def writes(self, dataset: str, since_us: int | None = None, before: int = 0) -> list[WriteFact]:
         """See `Provenance.writes`."""
-        ref = self._dataset(dataset)
+        ref = self._versions.named(dataset)
         if ref is None:
             return []
-        every = self._versions(dataset, ref)
-        good = [one for one in every if one.status == VersionStatus.GOOD]
-        if since_us is not None:
-            first = next((n for n, one in enumerate(good) if _end(one) >= since_us), len(good))
-            good = good[max(first - before, 0) :]
+        good = self._versions.good(dataset, since_us, before)
         unread = [one for one in good if one.id not in self._wrote]
-        wrote_it = {one.run_id for one in unread if one.run_id is not None}
-        if fresh := wrote_it - self._facts.keys():
-            self._facts_of(self._store.runs_by_id(fresh).values())
+        self._read_writers(unread)
         for one in unread:
             run = self._facts.get(one.run_id or 0)
             if run is None or one.ended_us is None:
@@ -157,47 +167,18 @@ class RecordedProvenance:
             self._wrote[one.id] = wrote
         return [fact for one in good if (fact := self._wrote[one.id]) is not None]
 
-    def _versions(self, dataset: str, ref: DatasetRef) -> list[VersionView]:
-        if dataset not in self._every:
-            self._every[dataset] = self._store.versions(ref)
-        return self._every[dataset]
+    def _read_writers(self, versions: Iterable[VersionView]) -> None:
+        wrote_it = {one.run_id for one in versions if one.run_id is not None}
+        if fresh := wrote_it - self._facts.keys():
+            self._facts_of(self._store.runs_by_id(fresh).values())
 
     def assertions(self, dataset: str, since_us: int = 0) -> list[AssertionFact]:
         """See `Provenance.assertions`."""
-        known = self._checked.get(dataset)
-        if known is None or known[0] > since_us:
-            known = since_us, self._read_assertions(dataset, since_us)
-            self._checked[dataset] = known
-        return known[1]
-
-    def _read_assertions(self, dataset: str, since_us: int) -> list[AssertionFact]:
-        ref = self._dataset(dataset)
-        if ref is None:
-            return []
-        ids = {*self._store.runs_reading(ref, max(since_us - _LONG_US, 0))}
-        ids |= {
-            one.run_id
-            for one in self._versions(dataset, ref)
-            if one.run_id is not None and (one.ended_us is None or one.ended_us >= since_us)
-        }
-        views = {
-            view.id: view
-            for view in self._store.runs_by_id(ids).values()
-            if view.ended_us is None or view.ended_us >= since_us
-        }
-        docs = self._store.run_docs(views)
-        found = []
-        for view in views.values():
-            doc = docs[view.id]
-            at_us = checked_us(view, doc)
-            for io in (*doc.inputs.values(), *doc.outputs.values()):
-                if io.dataset == ref:
-                    found += assertions_of(io, view.id, at_us)
-        return sorted(found, key=lambda one: (one.at_us, one.run_id, one.name))
+        return self._checks.since(dataset, since_us)
 
     def sources(self, write: WriteFact, source: str) -> list[SourceFact]:
         """See `Provenance.sources`."""
-        ref = self._dataset(source)
+        ref = self._versions.named(source)
         if ref is None:
             return []
         edges = self._store.trace([write.version_id], "upstream", None)
@@ -250,10 +231,6 @@ def _job(target: Target) -> tuple[str, str]:
     if target.task is not None:
         return "task", f"{target.dag}.{target.task}"
     return target.kind, target.dag or target.job or ""
-
-
-def _end(version: VersionView) -> int:
-    return version.ended_us or version.first_seen_us or 0
 
 
 def _lasted(run: RunFact) -> int:

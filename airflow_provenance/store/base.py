@@ -18,6 +18,8 @@ from airflow_provenance.store.promises import PromiseStore
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
+    from airflow_provenance.formats.brief import RunBrief
+
 # Runs of a job that are asked which ended last: those that started long before are not looked at.
 STARTED_LAST = 100
 # Before the id of a promise: the name of the job whose runs tell how it stands.
@@ -180,6 +182,14 @@ class VersionView(msgspec.Struct, frozen=True, gc=False):
     verified: bool | None
 
 
+def newest_of(versions: Sequence[VersionView], since_us: int, before: int) -> list[VersionView]:
+    """Return of a dataset's versions what `ProvenanceReader.versions_since` does."""
+    late = {one.id for one in versions if one.ended_us is None or one.ended_us >= since_us}
+    early = [one.id for one in versions if one.status is VersionStatus.GOOD and one.id not in late]
+    kept = late | set(early[max(len(early) - before, 0) :])
+    return [one for one in versions if one.id in kept]
+
+
 class Edge(msgspec.Struct, frozen=True):
     """An edge of the lineage graph, along the data: from `src` to `dst`.
 
@@ -262,6 +272,9 @@ class ProvenanceReader(Protocol):
     def run_docs(self, ids: Iterable[int]) -> dict[int, RunDoc]:
         """Return all that was said of each of these runs; ids that are no runs are left out."""
 
+    def run_briefs(self, ids: Iterable[int]) -> dict[int, RunBrief]:
+        """Return the brief of each of these runs' documents; see `formats.brief`."""
+
     def versions_by_id(self, ids: Iterable[int]) -> dict[int, VersionView]:
         """Return versions by node id; ids that are no versions are left out."""
 
@@ -282,6 +295,14 @@ class ProvenanceReader(Protocol):
 
     def versions(self, dataset: DatasetRef) -> list[VersionView]:
         """Return a dataset's versions, oldest first."""
+
+    def versions_since(
+        self, datasets: Collection[DatasetRef], since_us: int, before: int
+    ) -> dict[DatasetRef, list[VersionView]]:
+        """Return datasets' versions that had not ended before a time, oldest first.
+
+        And so many good ones of each that came before those.
+        """
 
     def version_page(
         self, dataset: DatasetRef, after_id: int, limit: int, owners: Owners | None = None

@@ -31,6 +31,7 @@ from airflow_provenance.domain.run import (
     parent_of,
 )
 from airflow_provenance.errors import SubjectError
+from airflow_provenance.formats.brief import brief_of
 from airflow_provenance.formats.dependencies import dependencies_of
 from airflow_provenance.store.base import (
     STARTED_LAST,
@@ -51,6 +52,7 @@ from airflow_provenance.store.base import (
     is_held,
     is_of_promise,
     last_ended,
+    newest_of,
 )
 from airflow_provenance.store.dump import dump_facts
 from airflow_provenance.store.ingest import Limits, ingest_batch, parse_batch
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from airflow_provenance.domain.identity import RunKey
+    from airflow_provenance.formats.brief import RunBrief
     from airflow_provenance.formats.spool_line import Kind
     from airflow_provenance.store.base import Direction
 
@@ -382,6 +385,9 @@ class MemoryStore(MemoryOutbox, MemoryPromises, MemoryAlerts):
     def run_docs(self, ids: Iterable[int]) -> dict[int, RunDoc]:
         return {one: self.run_doc(one) for one in ids if one in self._rows.runs}
 
+    def run_briefs(self, ids: Iterable[int]) -> dict[int, RunBrief]:
+        return {one: brief_of(doc) for one, doc in self.run_docs(ids).items()}
+
     def versions_by_id(self, ids: Iterable[int]) -> dict[int, VersionView]:
         wanted = set(ids)
         return {view.id: view for view in self.scan_versions() if view.id in wanted}
@@ -424,6 +430,12 @@ class MemoryStore(MemoryOutbox, MemoryPromises, MemoryAlerts):
     def versions(self, dataset: DatasetRef) -> list[VersionView]:
         views = [view for view in self.scan_versions() if view.dataset == dataset]
         return sorted(views, key=lambda view: (view.ended_us or view.first_seen_us or 0, view.id))
+
+    def versions_since(
+        self, datasets: Collection[DatasetRef], since_us: int, before: int
+    ) -> dict[DatasetRef, list[VersionView]]:
+        found = {ref: newest_of(self.versions(ref), since_us, before) for ref in datasets}
+        return {ref: versions for ref, versions in found.items() if versions}
 
     def version_page(
         self, dataset: DatasetRef, after_id: int, limit: int, owners: Owners | None = None

@@ -37,7 +37,7 @@ class PolicyRow(msgspec.Struct, frozen=True, kw_only=True):
     active: bool = True
 
 
-class ExpectedRow(msgspec.Struct, frozen=True, kw_only=True):
+class ExpectedRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A run that a DAG's schedule asks for, and when Airflow made it."""
 
     dag_id: str

@@ -94,7 +94,7 @@ class Graph:
                 (
                     run_id, key_digest(task_key), 0, job, None, key.run_id, task_key.task_id, -1,
                     1, int(RunState.COMPLETE), int(RunState.COMPLETE), started_us, ended_us,
-                    started_us, "worker", None, None, None, 0, flow, None, None, None,
+                    started_us, "worker", None, None, None, 0, flow, None, None, None, None,
                 )
             )  # fmt: skip
             for source_id, dataset_id, rule in self._reads(day, group, dag, task):

@@ -21,6 +21,7 @@ from airflow_provenance.domain.clock import format_time
 from airflow_provenance.domain.identity import DagRunKey, DatasetRef, TaskRunKey, key_digest
 from airflow_provenance.domain.linking import LinkRule
 from airflow_provenance.domain.run import Io, RunDoc, RunState, VersionStatus, io_slot
+from airflow_provenance.formats.brief import brief_of
 from airflow_provenance.store.base import RunQuery
 from airflow_provenance.store.memory import MemoryStore
 from airflow_provenance.store.promises import ExpectedRow
@@ -164,6 +165,7 @@ class Promised:
         written: list[Io],
     ) -> int:
         run_id = self._take()
+        doc = self._document(document, key, state, times, due_us, written)
         task = key if isinstance(key, TaskRunKey) else None
         digest = flow if task is None else key_digest(task)
         own = (key.task_id, -1, 1) if isinstance(key, TaskRunKey) else (None, None, None)
@@ -171,10 +173,9 @@ class Promised:
             (
                 run_id, digest, 1 if task is None else 0, job, None, key.run_id, *own,
                 int(state), int(state), *times, times[0], "worker", None, None, None, 0,
-                None if task is None else flow, None, None, None,
+                None if task is None else flow, None, None, None, codec.pack_brief(brief_of(doc)),
             )
         )  # fmt: skip
-        doc = self._document(document, key, state, times, due_us, written)
         rows["run_doc"].append((run_id, codec.pack_run(key, doc)))
         return run_id
 

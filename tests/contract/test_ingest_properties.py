@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provenance.formats.brief import brief_of
 from airflow_provenance.store.sql import bulk
 from tests.contract.generate import LogEntry, story
 from tests.contract.oracle import Json, derive
@@ -96,6 +97,8 @@ def check(
         empty = store.fresh()
         ingest_all(empty, few, batches_of(few))
         facts: Json = empty.dump_facts()
+        docs = {view.id: brief_of(doc) for view, doc in empty.scan_runs()}
+        assert empty.run_briefs(docs) == docs, f"seed {seed}"
         return facts
 
     actual = facts_of(entries)

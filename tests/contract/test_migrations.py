@@ -15,11 +15,12 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from airflow_provenance.store.base import RunQuery
 from airflow_provenance.store.sql import migrate, migrations
 from airflow_provenance.store.sql.engine import open_engine
 from airflow_provenance.store.sql.store import SqlStore
 from airflow_provenance.store.sql.tables import metadata
-from tests.support.entries import GOOD, MANIFEST, event, manifest, put_all
+from tests.support.entries import GOOD, MANIFEST, data, event, manifest, put_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,6 +150,26 @@ def test_lists_of_what_is_installed_are_read_out_of_the_raw_events_of_an_older_s
     store = SqlStore(url)
     assert sorted(store.scan_dependencies()) == known
     put_all(store, event("START", 60, "j", 9, manifest(["a==1", "é==2"])))
+    store.close()
+
+
+def test_runs_of_an_older_store_have_the_briefs_of_their_documents(
+    engine: Engine, url: str
+) -> None:
+    migrate.migrate(engine)
+    store = SqlStore(url)
+    put_all(store, event("COMPLETE", 1, "d.t", 1, outputs=[data()]), event("FAIL", 2, "j", 2))
+    told = store.run_briefs(view.id for view in store.runs(RunQuery()))
+    store.close()
+    assert [len(one.writes) for one in told.values()] == [1, 0]
+    command.downgrade(config_of(engine), "0006")
+
+    migrate.migrate(engine)
+
+    store = SqlStore(url)
+    assert store.run_briefs(told) == told
+    put_all(store, event("FAIL", 3, "d.t", 1))
+    assert sorted(store.run_briefs(told)) == sorted(told)
     store.close()
 
 

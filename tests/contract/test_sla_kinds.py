@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provenance.sla.evaluate import evaluate
+from airflow_provenance.sla.evaluate import evaluate, needs_documents
 from airflow_provenance.sla.evaluation import evaluation_json
 from airflow_provenance.sla.facts import ExpectedRun
 from airflow_provenance.sla.policy import from_plain
@@ -40,7 +40,11 @@ def judged(
     ingest_all(store, entries, [])
     policy = from_plain({"id": "p", "target": target, "objective": objective, **(more or {})})
     provenance = RecordedProvenance(store, expected, pauses)
-    return [evaluation_json(one) for one in evaluate(policy, provenance, us(moment))]
+    found = [evaluation_json(one) for one in evaluate(policy, provenance, us(moment))]
+    if not needs_documents(policy):
+        provenance = RecordedProvenance(store, expected, pauses, is_brief=True)
+        assert [evaluation_json(one) for one in evaluate(policy, provenance, us(moment))] == found
+    return found
 
 
 def verdict(found: list[dict[str, Any]]) -> tuple[Any, ...]:

@@ -16,6 +16,7 @@ from airflow_provenance.domain.identity import (
     key_kind,
 )
 from airflow_provenance.domain.run import Facets, RunDoc
+from airflow_provenance.formats.brief import RunBrief
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,6 +47,7 @@ _DICTIONARY = (files(__package__) / "run_doc.zdict").read_bytes()
 _COMPRESSOR = zlib.compressobj(3, zdict=_DICTIONARY)
 _ENCODER = msgspec.msgpack.Encoder()
 _STORED = msgspec.msgpack.Decoder(_Stored)
+_BRIEF = msgspec.msgpack.Decoder(RunBrief)
 _FACETS = msgspec.msgpack.Decoder(Facets)
 _KEYS: dict[str, Any] = {"task": TaskRunKey, "dag_run": DagRunKey, "run": WireKey}
 
@@ -62,6 +64,16 @@ def unpack_run(body: bytes) -> tuple[RunKey, RunDoc]:
     stored = _STORED.decode(zlib.decompressobj(zdict=_DICTIONARY).decompress(body))
     key: RunKey = _KEYS[stored.kind](*stored.key)
     return key, stored.doc
+
+
+def pack_brief(brief: RunBrief) -> bytes:
+    """Return the bytes of a brief; so few that compressing them would cost more than it gains."""
+    return _ENCODER.encode(brief)
+
+
+def unpack_brief(body: bytes) -> RunBrief:
+    """Return what `pack_brief` packed."""
+    return _BRIEF.decode(body)
 
 
 def pack_facets(facets: Facets) -> bytes:

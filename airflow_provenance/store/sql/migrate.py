@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 VERSION_TABLE = "airflow_provenance_version"
 # Oldest to newest, as in `migrations.versions` (a test compares): opening a store must not import
 # Alembic, which takes longer than most answers.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 HEAD = REVISIONS[-1]
 # Alembic keeps what it is doing in module variables; other processes are kept out by the database.
 _one_at_a_time = threading.Lock()

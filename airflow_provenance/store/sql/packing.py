@@ -10,6 +10,7 @@ import msgspec
 from airflow_provenance.domain.identity import DagRunKey, TaskRunKey, key_digest, key_kind
 from airflow_provenance.domain.linking import LinkRule, Read, Version
 from airflow_provenance.domain.run import VersionStatus
+from airflow_provenance.formats.brief import brief_of
 from airflow_provenance.store.ledger import StoredRead
 from airflow_provenance.store.sql import codec
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 RUN_COLUMNS = (
     "id, key, kind, job_id, run_uuid, dag_run, task_id, map_index, try_number, state, "
     "execution_state, started_us, ended_us, as_of_us, hostname, override_state, override_us, "
-    "override_who, is_final, flow, upstream, parent_key, absorbed_by"
+    "override_who, is_final, flow, upstream, parent_key, absorbed_by, brief"
 )
 VERSION_COLUMNS = (
     "id, dataset_id, part, run_id, content_id, status, replaces, ended_us, first_seen_us, verified"
@@ -51,7 +52,7 @@ def run_row(run: StoredRun) -> tuple[Any, ...]:
         absent = (None,) * 5
         return (
             run.id, run.digest, kind, run.job_id, *absent, 0, 0, None, None, 0, None,
-            None, None, None, 0, None, None, None, run.absorbed_by,
+            None, None, None, 0, None, None, None, run.absorbed_by, None,
         )  # fmt: skip
     flow, override = facts.flow, facts.override
     parent = facts.parent if kind == 2 else None  # others' parents follow from their keys
@@ -79,6 +80,7 @@ def run_row(run: StoredRun) -> tuple[Any, ...]:
         json.dumps(facts.upstream) if facts.upstream else None,
         key_digest(parent) if parent else None,
         None,
+        codec.pack_brief(brief_of(run.doc)),
     )
 
 

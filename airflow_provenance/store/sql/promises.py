@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -23,6 +24,8 @@ _CHANGE = (
     "seq, at_us, policy_id, revision, period, state, severity, owner, notify, observed, threshold, "
     "unit, due_us, breached_us, detected_us, recovered_us, runs, cause, target"
 )
+_CHANGE_OF = attrgetter(*_CHANGE.split(", "))
+_LISTS = [_CHANGE.split(", ").index(name) for name in ("notify", "runs")]
 _EXPECTED = "dag_id, due_us, logical_us, came_us"
 _CONDITION = "dag_id, kind, from_us, until_us, detail"
 _AT_ONCE = 300
@@ -194,9 +197,10 @@ def _row(kind: Any, columns: str, row: Sequence[Any]) -> Any:
 
 
 def _change_values(one: EvaluationChange) -> tuple[Any, ...]:
-    values = dict(zip(_CHANGE.split(", "), _values(one, _CHANGE), strict=True))
-    values["notify"], values["runs"] = json.dumps(one.notify), json.dumps(one.runs)
-    return tuple(values.values())
+    values = list(_CHANGE_OF(one))
+    for place in _LISTS:
+        values[place] = json.dumps(values[place])
+    return tuple(values)
 
 
 def _change(row: Sequence[Any]) -> EvaluationChange:

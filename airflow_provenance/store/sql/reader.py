@@ -17,6 +17,7 @@ from airflow_provenance.domain.identity import (
 from airflow_provenance.domain.linking import LinkRule
 from airflow_provenance.domain.run import NEVER_RAN, RunDoc, RunState, VersionStatus, merged
 from airflow_provenance.errors import SubjectError
+from airflow_provenance.formats.brief import brief_of
 from airflow_provenance.formats.dependencies import dependencies_of
 from airflow_provenance.store.base import (
     PROMISE_JOBS,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Engine
 
+    from airflow_provenance.formats.brief import RunBrief
     from airflow_provenance.store.base import Direction
     from airflow_provenance.store.sql.bulk import Bulk
 
@@ -53,10 +55,12 @@ _RUN = (
     "coalesce(r.started_us, r.as_of_us) "
     "FROM run r JOIN job j ON j.id = r.job_id "
 )
+_VERSION_COLUMNS = (
+    "v.id, d.namespace, d.name, v.part, v.run_id, v.content_id, v.status, v.replaces, "
+    "v.ended_us, v.first_seen_us, v.verified"
+)
 _VERSION = (
-    "SELECT v.id, d.namespace, d.name, v.part, v.run_id, v.content_id, v.status, v.replaces, "
-    "v.ended_us, v.first_seen_us, v.verified "
-    "FROM dataset_version v JOIN dataset d ON d.id = v.dataset_id "
+    f"SELECT {_VERSION_COLUMNS} FROM dataset_version v JOIN dataset d ON d.id = v.dataset_id "
 )
 _READ = (
     "SELECT i.id, i.run_id, d.namespace, d.name, i.part, i.named, i.verified, i.rule "
@@ -227,6 +231,20 @@ class SqlReader:
             number: merged(those) if len(those) > 1 else those[0] for number, those in docs.items()
         }
 
+    def run_briefs(self, ids: Iterable[int]) -> dict[int, RunBrief]:
+        wanted = list(ids)
+        if not wanted:
+            return {}
+        with reading(self._engine) as bulk:
+            among = bulk.among(wanted)
+            rows = bulk.fetch(f"SELECT id, brief FROM run WHERE id {among}")
+            whole = {row[0] for row in rows if row[1] is None}
+            # What another said under its runId belongs to it, and its own brief does not know.
+            absorbed = bulk.fetch(f"SELECT absorbed_by FROM run WHERE absorbed_by {among}")
+            whole |= {row[0] for row in absorbed}
+        found = {row[0]: codec.unpack_brief(row[1]) for row in rows if row[0] not in whole}
+        return found | {one: brief_of(doc) for one, doc in self.run_docs(whole).items()}
+
     def versions_by_id(self, ids: Iterable[int]) -> dict[int, VersionView]:
         with reading(self._engine) as bulk:
             wanted = list(ids)
@@ -299,6 +317,24 @@ class SqlReader:
             "ORDER BY coalesce(v.ended_us, v.first_seen_us, 0), v.id"
         )
         return self._versions(rest, dataset)
+
+    def versions_since(
+        self, datasets: Collection[DatasetRef], since_us: int, before: int
+    ) -> dict[DatasetRef, list[VersionView]]:
+        end, good = "coalesce(v.ended_us, v.first_seen_us, 0)", int(VersionStatus.GOOD)
+        sql = (
+            f"SELECT * FROM (SELECT {_VERSION_COLUMNS}, {end} AS at_us, row_number() OVER ("
+            f"PARTITION BY v.dataset_id, v.status, {end} >= CAST(? AS bigint) "
+            f"ORDER BY {end} DESC, v.id DESC) AS place "
+            "FROM asked a JOIN dataset d ON d.name = a.name AND d.namespace = a.namespace "
+            "JOIN dataset_version v ON v.dataset_id = d.id) w "
+            "WHERE w.ended_us IS NULL OR w.ended_us >= ? "
+            f"OR (w.status = {good} AND w.place <= ?) ORDER BY w.at_us, w.id"
+        )
+        found: dict[DatasetRef, list[VersionView]] = {}
+        for row in self._asked(sql, [*datasets], [since_us, since_us, before]):
+            found.setdefault(DatasetRef(row[1], row[2]), []).append(_version_view(row))
+        return found
 
     def version_page(
         self, dataset: DatasetRef, after_id: int, limit: int, owners: Owners | None = None

@@ -104,6 +104,8 @@ run = sa.Table(
     sa.Column("upstream", sa.Text),
     sa.Column("parent_key", _Digest),
     sa.Column("absorbed_by", sa.BigInteger),
+    # See `formats.brief`; NULL where a release wrote the run that knew of none.
+    sa.Column("brief", sa.LargeBinary),
     sa.Index(
         "run_flow",
         "flow",
