@@ -13,7 +13,7 @@ from airflow_provenance.domain.identity import DagRunKey, TaskRunKey
 from airflow_provenance.domain.run import RunState
 from airflow_provenance.lineage.checks import columns_made_from, rows_of
 from airflow_provenance.lineage.outcomes import Ends, Outcome, last_outcomes
-from airflow_provenance.lineage.trace import Trace
+from airflow_provenance.lineage.trace import Trace, walk
 
 if TYPE_CHECKING:
     from airflow_provenance.domain.identity import DatasetRef
@@ -35,13 +35,13 @@ class Look:
         roots = list(dict.fromkeys((*roots, *root_runs)))
         written = [one.id for run in root_runs for one in store.versions_of_run(run)]
         self.own = {*roots, *written}
-        upstream = store.trace([*roots, *written], "upstream", None)
+        upstream = walk(store, [*roots, *written], "upstream", None)
         self._upstream = {*roots, *written, *(one.src for one in upstream)}
         # Who read any of it may have checked it; what they read beside it, it was compared with.
         versions = store.versions_by_id(self._upstream)
-        reads = store.trace([*versions], "downstream", 1)
+        reads = walk(store, [*versions], "downstream", 1)
         readers = {one.dst for one in reads if one.dst not in versions}
-        beside = store.trace([*readers], "upstream", 1) if readers else []
+        beside = walk(store, [*readers], "upstream", 1) if readers else []
         edges = {(one.dst, one.src, one.via): one for one in (*upstream, *beside)}
         nodes = {*roots, *written, *(end for one in edges.values() for end in (one.src, one.dst))}
         runs = store.runs_by_id(nodes)

@@ -17,7 +17,7 @@ from airflow_provenance.lineage.causes import Candidate, Earlier, Failure, find_
 from airflow_provenance.lineage.checks import CheckOutcome, checks_of
 from airflow_provenance.lineage.look import Look
 from airflow_provenance.lineage.subject import resolve_subject
-from airflow_provenance.lineage.trace import Trace
+from airflow_provenance.lineage.trace import Trace, walk
 from airflow_provenance.store.base import RunQuery, RunView
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ class _Findings:
         candidate.rows = rows[-1] if rows else None
         if not candidate.versions:
             return
-        origins = self._store.trace(candidate.versions, "upstream", None)
+        origins = walk(self._store, candidate.versions, "upstream", None)
         if origins:
             found = self._store.versions_by_id({edge.src for edge in origins})
             candidate.origins = sorted(
