@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provenance.domain.identity import DagRunKey, TaskRunKey
 from airflow_provenance.domain.run import RunState
-from airflow_provenance.lineage.checks import columns_made_from, rows_of
+from airflow_provenance.lineage.checks import columns_made_from, facet_of, rows_of
 from airflow_provenance.lineage.outcomes import Ends, Outcome, last_outcomes
 from airflow_provenance.lineage.trace import Trace, walk
 
@@ -27,6 +27,7 @@ class Look:
 
     def __init__(self, store: ProvenanceReader, roots: list[int], since_us: int = 0) -> None:
         self._store, self._since_us = store, since_us
+        self._asked = {*roots}
         root_runs = store.runs_by_id(roots)
         for run in root_runs.copy().values():
             if isinstance(run.key, DagRunKey):
@@ -104,6 +105,19 @@ class Look:
                 tries = self._store.siblings(run.id)
                 bad |= {one.id: one for one in tries if one.state in _BAD_STATES}
         return [bad[one] for one in sorted(bad) if bad[one].listed_us >= self._since_us]
+
+    def failed_runs(self) -> list[tuple[RunView, str | None]]:
+        """Return the runs asked about that failed, each with its error's first line."""
+        found = []
+        for number in sorted(self.root_runs):
+            run = self.graph.runs[number]
+            # A try that was retried is one of many of a DAG run: its end is told by the last.
+            is_asked = number in self._asked or run.state == RunState.FAIL
+            if is_asked and run.state in _BAD_STATES:
+                told = facet_of(self.docs[number].run_facets, "errorMessage").get("message")
+                lines = str(told or "").strip().splitlines()
+                found.append((run, lines[0] if lines else None))
+        return found
 
     def changed(self) -> dict[DatasetRef, list[int]]:
         """Return the sources that were read in more than one content."""

@@ -75,6 +75,7 @@ class Why(msgspec.Struct):
         bad_versions: ids of versions whose writer failed.
         changed: sources that were read in several contents, with these versions' ids.
         rows: of versions, as far as runs said it.
+        failed_runs: the runs asked about that failed, with their errors' first lines.
         read_nothing: runs that the walk ends at, since nobody said what they had read.
     """
 
@@ -88,6 +89,7 @@ class Why(msgspec.Struct):
     sources: list[int]
     rows: dict[int, int]
     read_nothing: list[int]
+    failed_runs: list[tuple[RunView, str | None]] = []
 
 
 def why(store: ProvenanceReader, subjects: Sequence[str]) -> Why:
@@ -128,6 +130,7 @@ def why_nodes(store: ProvenanceReader, roots: Iterable[int], since_us: int = 0) 
         sources=[one.id for one in look.upstream_versions() if one.run_id is None],
         rows=look.rows,
         read_nothing=look.read_nothing(),
+        failed_runs=look.failed_runs(),
     )
 
 

@@ -487,3 +487,20 @@ def test_data_that_was_added_to_is_made_from_what_was_there_though_no_content_is
         shop.run("load", [data(f"{month}/raw")], [table])
 
     assert only(shop.why("orders")).failed_rows == 14
+
+
+def test_a_run_that_failed_says_so_before_its_checks(shop: Shop) -> None:
+    shop.run("make", [data("a")], [data("out")], ended="FAIL")
+    (run,) = shop.store.runs(RunQuery(job="make"))
+
+    lines = list(why_lines(why(shop.store, [f"run:{run.id}"]), Names()))
+
+    assert lines[0] == f"Run {run.id} make ended as FAIL: no error is known"
+    assert not [one for one in lines if one.startswith("A try went wrong")]
+
+
+def test_a_check_of_the_whole_says_what_it_found_and_what_was_wanted(shop: Shop) -> None:
+    few = {"assertion": "row_count", "success": False, "actual": "3", "expected": ">= 10"}
+    shop.run("check", [data("a", **assertions(few))], [])
+
+    assert "row_count failed (error): found 3; expected: >= 10" in lines_of(shop, "a")
