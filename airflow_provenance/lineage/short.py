@@ -130,10 +130,10 @@ def short_paths(text: str) -> str:
 def many(number: int, noun: str) -> str:
     """Return how many there are of something.
 
-    >>> many(1, "row"), many(2040, "row"), many(2, "try")
-    ('1 row', '2,040 rows', '2 tries')
+    >>> many(1, "row"), many(2040, "row"), many(2, "retry")
+    ('1 row', '2,040 rows', '2 retries')
     """
-    plural = f"{noun[:-1]}ies" if noun.endswith("try") else f"{noun}s"
+    plural = f"{noun[:-1]}ies" if noun.endswith("ry") else f"{noun}s"
     return f"{number:,} {noun if number == 1 else plural}"
 
 

@@ -83,7 +83,7 @@ def _in_a_sentence(seen: Overview, answer: Why) -> str:
     ended = f"{bad} of {states.total()} DAG runs did not end well" if bad else ""
     ended = ended or f"All {states.total()} DAG runs ended well"
     retries = sum(line.retries for line in seen.jobs)
-    after = f", after {retries} retries" if retries else ""
+    after = f", after {many(retries, 'retry')}" if retries else ""
     failed = answer.checked - answer.passed
     errors = sum(len(one.failures) for one in answer.findings if one.outcome.severity == "error")
     fault = (
