@@ -60,7 +60,7 @@ def _run(options: argparse.Namespace) -> int:
             }
         )
     else:
-        _say_gaps(found.gaps, is_long=options.long)
+        _say_gaps(_listed(found.gaps), is_long=options.long)
         for line in _summary(found, options, waiting):
             say(line)
     return 1 if found.missing and not options.repair else 0
@@ -76,6 +76,11 @@ def _compare(options: argparse.Namespace) -> Coverage:
         return reconciler.compare(horizon_us, horizon_us, repair=options.repair)
     finally:
         store.close()
+
+
+def _listed(gaps: list[Gap]) -> list[Gap]:
+    """Leave out those of which only a time is not exact."""
+    return [gap for gap in gaps if gap.missing or gap.filled or gap.differs]
 
 
 def _say_gaps(gaps: list[Gap], *, is_long: bool) -> None:
@@ -96,7 +101,8 @@ def _say_gaps(gaps: list[Gap], *, is_long: bool) -> None:
 
 def _summary(found: Coverage, options: argparse.Namespace, waiting: int) -> list[str]:
     """Return what was found, and whether anything is to be done about it."""
-    lacks = f"{found.missing} events missing, {len(found.gaps)} of which Airflow's database knows"
+    gaps = _listed(found.gaps)
+    lacks = f"{found.missing} events missing, {len(gaps)} of which Airflow's database knows"
     ended = f"{found.runs} tries and DAG runs that have ended"
     lines = [f"{ended}: {lacks} more, {found.repaired} notes written."]
     grace_seconds = settings.reconcile_grace_seconds() if options.grace is None else options.grace
@@ -104,8 +110,8 @@ def _summary(found: Coverage, options: argparse.Namespace, waiting: int) -> list
         lines.append(f"What changed in the last {grace_seconds:g} s is left out: '--grace 0'.")
     if waiting:
         lines.append(f"{waiting} files wait in the spool, and may hold what is missing: {DRAIN}.")
-    if found.gaps and not options.repair:
-        if found.missing or any(gap.differs for gap in found.gaps):
+    if gaps and not options.repair:
+        if found.missing or any(gap.differs for gap in gaps):
             lines.append("MISSING events did not come; FILLED is what no event tells.")
         else:
             lines.append("Nothing is lost: FILLED is what no event tells.")

@@ -95,7 +95,7 @@ def _load(store: Store, files: list[str]) -> tuple[IngestReport, list[str]]:
             for batch in read_events(name, settings.max_event_bytes(), _BATCH):
                 total.add(_ingest(store, Path(name).name, batch))
                 if total.received > _BATCH:
-                    tell(f"{total.received} events read")
+                    tell(f"{total.received} events read so far")
         except StoreError:
             raise
         except ProvenanceError as error:
@@ -137,4 +137,4 @@ def _follow(store: Store | None, total: IngestReport) -> None:
 
 
 def _tell_progress(done: IngestReport) -> None:
-    tell(f"{done.received} lines drained")
+    tell(f"{done.received} lines drained so far")

@@ -44,6 +44,9 @@ def _run(options: argparse.Namespace) -> int:
     if options.json:
         say_json(_answer(wanted))
         return 0
+    if current == transport and "execute_in_thread" not in wanted:
+        say("Nothing is to be done: Airflow's settings have it already.")
+        return 0
     say("Put this into airflow.cfg (or let 'airflow-provenance init --write' do it):")
     say()
     say("[openlineage]")
@@ -68,16 +71,16 @@ def _answer(wanted: dict[str, str], written: str | None = None) -> dict[str, Any
 def _run_write(
     config: Path, wanted: dict[str, str], *, overruled: bool, options: argparse.Namespace
 ) -> int:
-    changed = _write(config, wanted)
+    backup = _write(config, wanted)
     variable = _ENV_VAR.format("TRANSPORT")
     overruled = overruled and bool(os.environ.get(variable))
     if overruled:
         tell(f"{variable} is set and goes before airflow.cfg: unset it.")
     if options.json:
-        say_json(_answer(wanted, str(config) if changed else None))
-    elif changed:
+        say_json(_answer(wanted, str(config) if backup else None))
+    elif backup:
         names = " and ".join(wanted)
-        say(f"Wrote [openlineage] {names} into {config}; as it was: {config.name}.bak.")
+        say(f"Wrote [openlineage] {names} into {config}; as it was: {backup.name}.")
         say("Restart Airflow, then run 'airflow-provenance doctor'.")
     else:
         say(f"Nothing to change in {config}.")
@@ -103,8 +106,8 @@ def wanted_transport(current: dict[str, Any] | None) -> dict[str, Any]:
     }
 
 
-def _write(config: Path, wanted: dict[str, str]) -> bool:
-    """Set options in airflow.cfg, leaving every other line as it is; return whether it changed.
+def _write(config: Path, wanted: dict[str, str]) -> Path | None:
+    """Set options in airflow.cfg, leaving every other line as it is; return where it was kept.
 
     Airflow makes its keys (``fernet_key``, ``jwt_secret``) only when it makes the file: one made
     here would leave it without, and its parts would not trust each other.
@@ -118,14 +121,23 @@ def _write(config: Path, wanted: dict[str, str]) -> bool:
         for name, value in reversed(wanted.items()):
             changed = with_option(changed, "openlineage", name, value)
         if changed == lines:
-            return False  # a second time must not replace the backup of the first
-        backup = config.with_name(f"{config.name}.bak")
+            return None
+        backup = _free(config.with_name(f"{config.name}.bak"))
         backup.touch(mode=0o600)  # airflow.cfg holds passwords: never open to others
         shutil.copy(config, backup)
         config.write_text("\n".join(changed) + "\n", encoding="utf-8")
     except OSError as error:
         raise SettingsError(f"cannot write {config}: {error.strerror}") from error
-    return True
+    return backup
+
+
+def _free(backup: Path) -> Path:
+    """Return a name that no file has: an earlier backup may be of the file as its user made it."""
+    number, free = 1, backup
+    while free.exists():
+        number += 1
+        free = backup.with_name(f"{backup.name}.{number}")
+    return free
 
 
 def _let_airflow_make(config: Path) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # Names come from anywhere: none may break a line, or send codes to the terminal.
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_MAX_NUMBER = (1 << 63) - 1  # what a database can be asked for
+MAX_NUMBER = (1 << 63) - 1  # what a database can be asked for
 
 
 def one_line(text: object) -> str:
@@ -54,7 +54,7 @@ def say_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 def count(text: str) -> int:
     """Return a whole number of 0 or more, for an option."""
-    if not (text.isdecimal() and int(text) <= _MAX_NUMBER):
+    if not (text.isdecimal() and int(text) <= MAX_NUMBER):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
     return int(text)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provenance import wiring
 from airflow_provenance.cli.manifest import manifest_lines
 from airflow_provenance.cli.output import (
+    MAX_NUMBER,
     add_common,
     add_long,
     count,
@@ -15,13 +16,14 @@ from airflow_provenance.cli.output import (
     say,
     say_json,
     say_table,
+    tell,
 )
 from airflow_provenance.domain.clock import parse_time
 from airflow_provenance.domain.identity import DatasetRef
 from airflow_provenance.domain.run import RunState
 from airflow_provenance.errors import EventError, SettingsError
 from airflow_provenance.lineage.answers import describe_run, record_json, run_json
-from airflow_provenance.lineage.short import Names, duration_text, short_run_id, short_time
+from airflow_provenance.lineage.short import Names, duration_text, many, short_run_id, short_time
 from airflow_provenance.lineage.subject import find_run
 from airflow_provenance.store.base import RunQuery
 
@@ -38,7 +40,7 @@ def register(commands: Any) -> None:
     runs.add_argument("--job", metavar="NAME", help="only runs of this job")
     runs.add_argument("--state", choices=[state.name for state in RunState])
     runs.add_argument("--since", metavar="TIME", help="ISO 8601 with a zone")
-    runs.add_argument("--limit", type=count, default=50, help="at most so many (50)")
+    runs.add_argument("--limit", type=count, default=50, help="at most so many (50); 0: all")
     add_long(runs)
     add_common(runs)
     runs.set_defaults(function=_list)
@@ -51,25 +53,29 @@ def register(commands: Any) -> None:
 
 
 def _list(options: argparse.Namespace) -> int:
+    most = min(options.limit or MAX_NUMBER, MAX_NUMBER - 1)
     query = RunQuery(
         dag_id=options.dag,
         job=options.job,
         state=RunState[options.state] if options.state else None,
         since_us=_since(options.since),
-        limit=options.limit,
+        limit=most + 1,  # one more tells that there are more
     )
     store = wiring.open_store(options.store)
-    runs = store.runs(query)
+    found = store.runs(query)
+    runs = found[:most]
     docs = store.run_docs([run.id for run in runs]) if options.json else {}
     store.close()
     if options.json:
         say_json([{**run_json(run), **record_json(docs[run.id])} for run in runs])
-    elif not runs and query != RunQuery(limit=options.limit):
-        say("No such runs. Without options, 'airflow-provenance runs' lists all.")
+    elif not runs and query != RunQuery(limit=query.limit):
+        say("No such runs. 'airflow-provenance runs --limit 0' lists all.")
     elif not runs:
         say("No runs. 'airflow-provenance ingest --spool' takes in what tasks have spooled.")
     else:
         _say_table(runs, is_long=options.long)
+    if len(found) > most:
+        tell(f"The newest {most} are shown: --limit N for more, --limit 0 for all.")
     return 0
 
 
@@ -141,7 +147,7 @@ def _say_run(answer: dict[str, Any], names: Names, *, with_facets: bool) -> None
         ),
         (
             "children",
-            [f"run {c['id']} {c['job']['name']} {c['state']}" for c in answer["children"]],
+            [_child_line(child) for child in answer["children"]],
         ),
     ):
         if lines:
@@ -150,6 +156,16 @@ def _say_run(answer: dict[str, Any], names: Names, *, with_facets: bool) -> None
                 say(f"    {line}")
     if with_facets:
         say_json(answer["facets"])
+
+
+def _child_line(child: dict[str, Any]) -> str:
+    kind, *key = child["key"]
+    mapped, attempt = "", ""
+    if kind == "task":
+        number, try_number = key[-2:]
+        mapped = f"[{number}]" if number >= 0 else ""
+        attempt = f" try {try_number}" if try_number != 1 else ""
+    return f"run {child['id']} {child['job']['name']}{mapped}{attempt} {child['state']}"
 
 
 def _times(answer: dict[str, Any], names: Names) -> list[tuple[str, str | None]]:
@@ -206,7 +222,11 @@ def _check_line(check: dict[str, Any], names: Names) -> str:
         outcome, found = f"could not be made {severity}", f": {params['error']}"
     else:
         rows = params.get("failedRows")
-        outcome, found = f"failed {severity}", f", {rows} rows" if rows else ""
+        found = f", {many(rows, 'row')}" if isinstance(rows, int) and rows else ""
+        if rows is None and (actual := check.get("actual")) is not None:
+            found = f", found {actual}"
+            found += f", wanted {check['expected']}" if check.get("expected") else ""
+        outcome = f"failed {severity}"
     return f"{dataset}  {what}{column}: {outcome}{found}"
 
 

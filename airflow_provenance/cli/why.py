@@ -15,6 +15,7 @@ from airflow_provenance.cli.output import (
 )
 from airflow_provenance.domain.identity import TaskRunKey
 from airflow_provenance.lineage.answers import why_json
+from airflow_provenance.lineage.short import many
 from airflow_provenance.lineage.why import why
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ answers print it, as for 'trace'. Told are the checks that failed, of the subjec
 what it was made from, and for each the datasets that may be the cause, ranked, each with the
 evidence that speaks for it; then tries that failed, versions nobody should trust, sources that
 changed in between, and runs of which nobody said what they read."""
-_MOST_CANDIDATES, _MOST_NAMED = 3, 5
+_MOST_CANDIDATES, _MOST_NAMED, _MOST_FOUND = 3, 5, 3
 
 
 def register(commands: Any) -> None:
@@ -62,6 +63,9 @@ def _run(options: argparse.Namespace) -> int:
 
 def why_lines(answer: Why, names: Names) -> Iterator[str]:
     """Return the answer as lines."""
+    for run, error in answer.failed_runs:
+        why_so = error or "no error is known"
+        yield f"Run {run.id} {run_name(run)} ended as {run.state.name}: {why_so}"
     checks = "1 check" if answer.checked == 1 else f"{answer.checked} checks"
     yield f"{checks} on the way to it, {answer.passed} passed."
     own = [one for one in answer.findings if one.is_own]
@@ -77,7 +81,8 @@ def why_lines(answer: Why, names: Names) -> Iterator[str]:
         yield ""
     else:
         yield "No check failed." if answer.checked else "Nothing was checked: a check would tell."
-    for run in answer.bad_tries:
+    told = {run.id for run, _ in answer.failed_runs}
+    for run in (one for one in answer.bad_tries if one.id not in told):
         yield f"A try went wrong: run {run.id} {run_name(run)}  {run.state.name}"
     versions = answer.graph.versions
     for number in answer.bad_versions:
@@ -116,7 +121,11 @@ def _job_in_words(run: RunView) -> str:
 
 
 def finding_lines(
-    answer: Why, finding: Finding, names: Names, most: int = _MOST_CANDIDATES
+    answer: Why,
+    finding: Finding,
+    names: Names,
+    most: int = _MOST_CANDIDATES,
+    where_more: str = "--json has them all",
 ) -> Iterator[str]:
     """Return one failed check and where to look for its cause.
 
@@ -125,6 +134,7 @@ def finding_lines(
         finding: which.
         names: how datasets are called.
         most: candidates that are shown.
+        where_more: what the line on the others ends with.
     """
     check, failures = finding.outcome, finding.failures
     if check.not_run is None:
@@ -142,7 +152,7 @@ def finding_lines(
     for number, candidate in enumerate(finding.candidates[:most], start=1):
         yield from _candidate_lines(answer, number, candidate, names)
     if len(finding.candidates) > most:
-        yield f"  {len(finding.candidates) - most} less likely; --json has them all"
+        yield f"  {len(finding.candidates) - most} less likely; {where_more}"
     if not finding.candidates:
         yield "  Where to look is not known: nothing is known to have been read for it"
 
@@ -150,9 +160,9 @@ def finding_lines(
 def _candidate_lines(answer: Why, number: int, candidate: Candidate, names: Names) -> Iterator[str]:
     rules = ", ".join(one.rule for one in candidate.evidence)
     versions = ", ".join(f"v{one}" for one in candidate.versions[:3])
-    count = f", {candidate.rows:,} rows" if candidate.rows is not None else ""
+    count = f", {many(candidate.rows, 'row')}" if candidate.rows is not None else ""
     known = f"  ({versions}{count})" if versions else ""
-    score = f"{candidate.score} points" + (f": {rules}" if number > 1 else "")
+    score = many(candidate.score, "point") + (f": {rules}" if number > 1 else "")
     yield f"  {number}. look at {names.dataset(candidate.dataset)}{known}  {score}"
     if number == 1:
         for told in candidate.evidence:
@@ -170,7 +180,7 @@ def _path_lines(answer: Why, path: list[int], names: Names) -> Iterator[str]:
         if (run := answer.graph.runs.get(node)) is not None:
             yield f"       {arrow}run {node} {run_name(run)}  {run.state.name}"
         else:
-            count = f"  {answer.rows[node]:,} rows" if node in answer.rows else ""
+            count = f"  {many(answer.rows[node], 'row')}" if node in answer.rows else ""
             name = names.dataset(answer.graph.versions[node].dataset)
             yield f"       {arrow}v{node} {name}{count}"
 
@@ -179,5 +189,16 @@ def how_many(finding: Finding) -> str:
     """Return how many rows failed a check, of how many."""
     failed, rows = finding.failed_rows, finding.rows
     if failed is None:
+        return _found_instead(finding)
+    return many(failed, "row") if rows is None else f"{failed:,} of {many(rows, 'row')}"
+
+
+def _found_instead(finding: Finding) -> str:
+    """Return what a check of the whole found, and what was wanted."""
+    found = list(dict.fromkeys(one.outcome.actual for one in finding.failures))
+    shown = [one for one in found if one is not None][:_MOST_FOUND]
+    if not shown:
         return "how many rows is not known"
-    return f"{failed:,} rows" if rows is None else f"{failed:,} of {rows:,} rows"
+    more = " and others" if len(found) > len(shown) else ""
+    wanted = f"; expected: {finding.outcome.expected}" if finding.outcome.expected else ""
+    return f"found {', '.join(shown)}{more}{wanted}"

@@ -49,6 +49,8 @@ _SAME = {(RunState.UP_FOR_RETRY, RunState.FAIL), (RunState.FAIL, RunState.UP_FOR
 MARK = "reconciled"
 # A scheduler's transaction becomes visible later than the time that it writes.
 OVERLAP_US = 300_000_000
+# An event is sent a moment after what it tells of.
+_NEAR_US = 1_000_000
 
 
 class Gap(msgspec.Struct, frozen=True):
@@ -57,7 +59,7 @@ class Gap(msgspec.Struct, frozen=True):
     Attributes:
         missing: which events: ``start``, ``end``.
         differs: facts that the store has otherwise: name -> (in the store, in Airflow's record).
-        notes: what fills it.
+        notes: what fills it, and makes times exact that are known to the second.
     """
 
     key: TaskRunKey | DagRunKey
@@ -153,7 +155,7 @@ class Reconciler:
         for key, record in keyed.items():
             view = views.get(key)
             gap = gap_of(key, record, view, docs.get(view.id) if view else None)
-            if gap.missing or gap.filled or gap.differs:
+            if gap.missing or gap.filled or gap.differs or gap.notes:
                 gaps.append(gap)
         return gaps
 
@@ -206,8 +208,17 @@ def gap_of(
     if record.is_test:  # which sends no start of a DAG run, and nothing of a task that it skips
         untold = "start" if isinstance(key, DagRunKey) else "" if ran else "end"
         missing = [one for one in missing if one != untold]
-    filled = sorted(lacks - ({"state"} if "end" in missing else set()))
+    lacked = {name for name in lacks if not _is_near(name, view, recorded[name])}
+    filled = sorted(lacked - ({"state"} if "end" in missing else set()))
     return Gap(key, missing, filled, differs, notes)
+
+
+def _is_near(name: str, view: RunView | None, exact: Any) -> bool:
+    """Say whether an event told a time, and Airflow's own is only more exact."""
+    if view is None or name not in ("started_at", "ended_at"):
+        return False
+    told = view.started_us if name == "started_at" else view.ended_us
+    return told is not None and abs(told - exact) < _NEAR_US
 
 
 def _has_start(key: TaskRunKey | DagRunKey, doc: RunDoc | None) -> bool:

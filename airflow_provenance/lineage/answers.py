@@ -105,6 +105,10 @@ def why_json(answer: Why) -> dict[str, Any]:
         "roots": answer.graph.roots,
         "checks": {"made": answer.checked, "passed": answer.passed},
         "findings": [_finding_json(one) for one in answer.findings],
+        "failed_runs": [
+            {"run": run.id, "state": run.state.name, "error": error}
+            for run, error in answer.failed_runs
+        ],
         "bad_tries": [run_json(run) for run in answer.bad_tries],
         "bad_versions": answer.bad_versions,
         "changed_sources": [
@@ -136,6 +140,7 @@ def _finding_json(finding: Finding) -> dict[str, Any]:
                 "run": one.outcome.run_id,
                 "version": one.version,
                 "failed_rows": one.outcome.failed_rows,
+                "actual": one.outcome.actual,
             }
             for one in finding.failures
         ],

@@ -23,6 +23,7 @@ class CheckOutcome(msgspec.Struct, frozen=True):
         is_output: whether that run wrote what it checked.
         name: its own, else its kind.
         failed_rows, rows: how many are not as they should be, and were looked at, if known.
+        expected, actual: what was asked for, and the count that was found instead, if it is one.
         compared_with: the datasets and columns that the check itself names beside the checked one.
         not_run: why the check could not be made, which says nothing of the data.
     """
@@ -39,6 +40,7 @@ class CheckOutcome(msgspec.Struct, frozen=True):
     failed_rows: int | None
     rows: int | None
     expected: str | None
+    actual: str | None = None
     compared_with: tuple[tuple[DatasetRef, str | None], ...] = ()
     not_run: str | None = None
 
@@ -128,6 +130,7 @@ def _outcome(run_id: int, io: Io, told: dict[str, Any], *, is_output: bool) -> C
         failed_rows=_count(params.get("failedRows")),
         rows=_count(params.get("rows")),
         expected=_text(told.get("expected")),
+        actual=_text(told.get("actual")),
         compared_with=tuple(_others(params.get("comparedWith"))),
         not_run=_text(params.get("error")),
     )

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from airflow_provenance.domain.identity import DagRunKey, TaskRunKey
 from airflow_provenance.domain.run import RunState
-from airflow_provenance.lineage.checks import columns_made_from, rows_of
+from airflow_provenance.lineage.checks import columns_made_from, facet_of, rows_of
 from airflow_provenance.lineage.outcomes import Ends, Outcome, last_outcomes
-from airflow_provenance.lineage.trace import Trace
+from airflow_provenance.lineage.trace import Trace, walk
 
 if TYPE_CHECKING:
     from airflow_provenance.domain.identity import DatasetRef
@@ -27,6 +27,7 @@ class Look:
 
     def __init__(self, store: ProvenanceReader, roots: list[int], since_us: int = 0) -> None:
         self._store, self._since_us = store, since_us
+        self._asked = {*roots}
         root_runs = store.runs_by_id(roots)
         for run in root_runs.copy().values():
             if isinstance(run.key, DagRunKey):
@@ -35,13 +36,13 @@ class Look:
         roots = list(dict.fromkeys((*roots, *root_runs)))
         written = [one.id for run in root_runs for one in store.versions_of_run(run)]
         self.own = {*roots, *written}
-        upstream = store.trace([*roots, *written], "upstream", None)
+        upstream = walk(store, [*roots, *written], "upstream", None)
         self._upstream = {*roots, *written, *(one.src for one in upstream)}
         # Who read any of it may have checked it; what they read beside it, it was compared with.
         versions = store.versions_by_id(self._upstream)
-        reads = store.trace([*versions], "downstream", 1)
+        reads = walk(store, [*versions], "downstream", 1)
         readers = {one.dst for one in reads if one.dst not in versions}
-        beside = store.trace([*readers], "upstream", 1) if readers else []
+        beside = walk(store, [*readers], "upstream", 1) if readers else []
         edges = {(one.dst, one.src, one.via): one for one in (*upstream, *beside)}
         nodes = {*roots, *written, *(end for one in edges.values() for end in (one.src, one.dst))}
         runs = store.runs_by_id(nodes)
@@ -104,6 +105,19 @@ class Look:
                 tries = self._store.siblings(run.id)
                 bad |= {one.id: one for one in tries if one.state in _BAD_STATES}
         return [bad[one] for one in sorted(bad) if bad[one].listed_us >= self._since_us]
+
+    def failed_runs(self) -> list[tuple[RunView, str | None]]:
+        """Return the runs asked about that failed, each with its error's first line."""
+        found = []
+        for number in sorted(self.root_runs):
+            run = self.graph.runs[number]
+            # A try that was retried is one of many of a DAG run: its end is told by the last.
+            is_asked = number in self._asked or run.state == RunState.FAIL
+            if is_asked and run.state in _BAD_STATES:
+                told = facet_of(self.docs[number].run_facets, "errorMessage").get("message")
+                lines = str(told or "").strip().splitlines()
+                found.append((run, lines[0] if lines else None))
+        return found
 
     def changed(self) -> dict[DatasetRef, list[int]]:
         """Return the sources that were read in more than one content."""

@@ -25,7 +25,7 @@ from airflow_provenance.lineage.boxes import (
 )
 from airflow_provenance.lineage.fold import Folded
 from airflow_provenance.lineage.layers import Layout, Slot, lay_out, place as place_slots
-from airflow_provenance.lineage.short import Names
+from airflow_provenance.lineage.short import Names, many
 from airflow_provenance.store.base import RunView, VersionView
 
 if TYPE_CHECKING:
@@ -108,13 +108,13 @@ def _told(checks: Sequence[CheckOutcome]) -> str:
         return f"{len(checks)} checks failed" + (f", up to {rows:,} rows each" if rows else "")
     if checks[0].not_run is not None:
         return f"{checks[0].name} could not be made"
-    return f"{checks[0].name}: {rows:,} rows" if rows else f"{checks[0].name} failed"
+    return f"{checks[0].name}: {many(rows, 'row')}" if rows else f"{checks[0].name} failed"
 
 
 def _line(check: CheckOutcome) -> str:
     if check.not_run is not None:
         return f"{check.title} could not be made ({check.severity}): {check.not_run}"
-    rows = "" if check.failed_rows is None else f": {check.failed_rows:,} rows"
+    rows = "" if check.failed_rows is None else f": {many(check.failed_rows, 'row')}"
     return f"{check.title} failed ({check.severity}){rows}"
 
 

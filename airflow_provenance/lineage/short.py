@@ -127,6 +127,16 @@ def short_paths(text: str) -> str:
     return _PATH.sub(lambda found: "/".join(_parts(found[0])[-_PARTS:]), text)
 
 
+def many(number: int, noun: str) -> str:
+    """Return how many there are of something.
+
+    >>> many(1, "row"), many(2040, "row"), many(2, "retry")
+    ('1 row', '2,040 rows', '2 retries')
+    """
+    plural = f"{noun[:-1]}ies" if noun.endswith("ry") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
 def duration_text(seconds: float) -> str:
     """Return a length of time, in two units at most."""
     whole = round(seconds)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from airflow_provenance.domain.linking import LinkRule
 from airflow_provenance.lineage.subject import resolve_subject
 from airflow_provenance.store.base import (
     Direction,
@@ -80,7 +81,7 @@ def trace_nodes(
     """Walk from nodes of the graph; see `trace`."""
     is_cut = False
     if max_nodes is None:
-        edges = store.trace(roots, direction, depth)
+        edges = walk(store, roots, direction, depth)
     else:
         roots, is_cut = roots[:max_nodes], len(roots) > max_nodes
         edges, is_more = _walk(store, roots, direction, depth, max_nodes)
@@ -89,6 +90,40 @@ def trace_nodes(
     runs = store.runs_by_id(nodes)
     versions = store.versions_by_id(nodes - runs.keys())
     return Trace(direction, roots, runs, versions, edges, is_cut)
+
+
+def walk(
+    store: ProvenanceReader, nodes: list[int], direction: Direction, depth: int | None
+) -> list[Edge]:
+    """Return what the store's own walk finds, without what only an asset's name leads to.
+
+    An asset that is a name alone holds no data that a run could have added to: its versions are
+    events, and the earlier ones are not what the later ones were made from.
+    """
+    edges = store.trace(nodes, direction, depth)
+    appended = {edge.dst for edge in edges if edge.rule == LinkRule.APPENDED}
+    found = store.versions_by_id(appended) if appended else {}
+    names = {number for number, one in found.items() if _is_name_alone(one)}
+    if not names:
+        return edges
+    beside: dict[int, list[Edge]] = {}
+    for edge in edges:
+        if edge.rule != LinkRule.APPENDED or edge.dst not in names:
+            here = edge.dst if direction == "upstream" else edge.src
+            beside.setdefault(here, []).append(edge)
+    kept, seen = list[Edge](), {*nodes}
+    for node in (queue := [*seen]):  # grows while it is walked
+        for edge in beside.get(node, ()):
+            kept.append(edge)
+            end = edge.src if direction == "upstream" else edge.dst
+            if end not in seen:
+                seen.add(end)
+                queue.append(end)
+    return kept
+
+
+def _is_name_alone(version: VersionView) -> bool:
+    return version.content_id is None and version.dataset.namespace.startswith("airflow://")
 
 
 def _walk(
@@ -103,7 +138,7 @@ def _walk(
     while frontier and (depth is None or step < depth):
         step += 1
         following: list[int] = []
-        edges = store.trace(frontier, direction, 1)
+        edges = walk(store, frontier, direction, 1)
         for edge in sorted(edges, key=lambda one: (one.dst, one.src, one.via)):
             end = edge.src if direction == "upstream" else edge.dst
             if end not in seen:
@@ -113,4 +148,4 @@ def _walk(
                 following.append(end)
             found.append(edge)
         frontier = following
-    return found, bool(frontier and store.trace(frontier, direction, 1))
+    return found, bool(frontier and walk(store, frontier, direction, 1))

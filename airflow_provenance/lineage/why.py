@@ -17,7 +17,7 @@ from airflow_provenance.lineage.causes import Candidate, Earlier, Failure, find_
 from airflow_provenance.lineage.checks import CheckOutcome, checks_of
 from airflow_provenance.lineage.look import Look
 from airflow_provenance.lineage.subject import resolve_subject
-from airflow_provenance.lineage.trace import Trace
+from airflow_provenance.lineage.trace import Trace, walk
 from airflow_provenance.store.base import RunQuery, RunView
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class Why(msgspec.Struct):
         bad_versions: ids of versions whose writer failed.
         changed: sources that were read in several contents, with these versions' ids.
         rows: of versions, as far as runs said it.
+        failed_runs: the runs asked about that failed, with their errors' first lines.
         read_nothing: runs that the walk ends at, since nobody said what they had read.
     """
 
@@ -88,6 +89,7 @@ class Why(msgspec.Struct):
     sources: list[int]
     rows: dict[int, int]
     read_nothing: list[int]
+    failed_runs: list[tuple[RunView, str | None]] = []
 
 
 def why(store: ProvenanceReader, subjects: Sequence[str]) -> Why:
@@ -128,6 +130,7 @@ def why_nodes(store: ProvenanceReader, roots: Iterable[int], since_us: int = 0) 
         sources=[one.id for one in look.upstream_versions() if one.run_id is None],
         rows=look.rows,
         read_nothing=look.read_nothing(),
+        failed_runs=look.failed_runs(),
     )
 
 
@@ -214,7 +217,7 @@ class _Findings:
         candidate.rows = rows[-1] if rows else None
         if not candidate.versions:
             return
-        origins = self._store.trace(candidate.versions, "upstream", None)
+        origins = walk(self._store, candidate.versions, "upstream", None)
         if origins:
             found = self._store.versions_by_id({edge.src for edge in origins})
             candidate.origins = sorted(

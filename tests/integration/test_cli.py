@@ -254,6 +254,9 @@ def test_runs_are_listed_newest_first_and_narrowed(told: Cli) -> None:
     assert jobs("--state", "FAIL") == []
     assert jobs("--since", "2100-01-01T00:00:00+01:00") == []
     assert "No such runs" in told("runs", "--state", "FAIL").out
+    assert "The newest 3 are shown" in told("runs", "--limit", "3").err
+    assert "shown" not in told("runs", "--limit", "4").err
+    assert jobs("--limit", "0") == jobs()
 
 
 def test_a_run_tells_what_it_read_and_wrote_and_by_which_rule(told: Cli) -> None:

@@ -173,6 +173,30 @@ def test_the_file_before_is_kept_and_no_more_open_than_it_was(home: Path) -> Non
     assert [stat.S_IMODE(path.stat().st_mode) for path in (config, backup)] == [0o600, 0o600]
 
 
+def test_a_backup_is_never_written_over(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config, backup = home / "airflow.cfg", home / "airflow.cfg.bak"
+    config.write_text("[core]\nparallelism = 7\n")
+    assert init("--write") == 0
+    config.write_text("[core]\nparallelism = 8\n")
+
+    assert init("--write") == 0
+
+    assert "as it was: airflow.cfg.bak.2." in capsys.readouterr().out
+    assert backup.read_text() == "[core]\nparallelism = 7\n"
+    assert (home / "airflow.cfg.bak.2").read_text() == "[core]\nparallelism = 8\n"
+
+
+def test_what_is_there_already_is_not_asked_for(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert init("--write") == 0
+    capsys.readouterr()
+
+    assert init() == 0
+
+    assert capsys.readouterr().out.startswith("Nothing is to be done")
+
+
 def test_a_file_that_is_not_there_is_made_by_airflow_with_its_keys(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

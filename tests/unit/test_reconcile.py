@@ -90,3 +90,17 @@ def test_of_a_test_run_only_what_it_sends_can_be_missing() -> None:
     assert found.notes  # it is filled in all the same
 
     assert gap(MemoryStore(), RECORD._replace(is_test=True)).missing == ["start", "end"]
+
+
+def test_a_time_that_is_only_not_exact_is_made_exact_and_not_listed() -> None:
+    store = MemoryStore()
+    put(store, *gap(store).notes)
+    ended_us = RECORD.ended_us
+    assert ended_us is not None
+
+    near = gap(store, RECORD._replace(ended_us=ended_us + S // 2))
+    far = gap(store, RECORD._replace(ended_us=ended_us + 2 * S))
+
+    assert "ended_at" not in near.filled
+    assert near.notes
+    assert "ended_at" in far.filled

@@ -14,7 +14,9 @@ from airflow_provenance.lineage.answers import why_json
 from airflow_provenance.lineage.causes import WEIGHTS
 from airflow_provenance.lineage.overview import overview
 from airflow_provenance.lineage.short import Names
+from airflow_provenance.lineage.trace import trace
 from airflow_provenance.lineage.why import Finding, Why, why
+from airflow_provenance.store.base import RunQuery
 from airflow_provenance.store.memory import MemoryStore
 
 Json = dict[str, Any]
@@ -449,3 +451,56 @@ def test_a_writer_of_which_nobody_said_what_it_read_is_told(shop: Shop) -> None:
 def version_of(shop: Shop, name: str) -> int:
     (found,) = (one.id for one in shop.store.scan_versions() if one.dataset.name == name)
     return found
+
+
+# An asset that is only a name, as every month's task has it among its outlets.
+READY = {"namespace": "airflow://shop", "name": "orders_ready", "facets": {}}
+
+
+@pytest.mark.parametrize("subject", ["run:join", "run:report"])
+def test_what_an_assets_name_told_of_before_is_not_what_a_run_was_made_from(
+    shop: Shop, subject: str
+) -> None:
+    for month in ("01", "02"):
+        raw = data(f"{month}/raw", **failed("not_null", 7, "who"))
+        shop.run("check", [raw], [])
+        shop.run("join", [data(f"{month}/raw")], [data(f"{month}/orders"), READY])
+    shop.run("report", [READY], [])
+    newest = shop.store.runs(RunQuery(job=subject.removeprefix("run:")))[0].id
+
+    answer = why(shop.store, [f"run:{newest}"])
+
+    assert only(answer).failed_rows == 7
+    assert {one.dataset.name for one in answer.graph.versions.values()} == {
+        *("02/raw", "02/orders", "orders_ready")
+    } - ({"02/orders"} if subject == "run:report" else set())
+    traced = trace(shop.store, f"run:{newest}", "upstream").versions.values()
+    assert "01/raw" not in {one.dataset.name for one in traced}
+
+
+def test_data_that_was_added_to_is_made_from_what_was_there_though_no_content_is_known(
+    shop: Shop,
+) -> None:
+    table = {"namespace": "shop", "name": "orders", "facets": {}}
+    for month in ("01", "02"):
+        shop.run("check", [data(f"{month}/raw", **failed("not_null", 7, "who"))], [])
+        shop.run("load", [data(f"{month}/raw")], [table])
+
+    assert only(shop.why("orders")).failed_rows == 14
+
+
+def test_a_run_that_failed_says_so_before_its_checks(shop: Shop) -> None:
+    shop.run("make", [data("a")], [data("out")], ended="FAIL")
+    (run,) = shop.store.runs(RunQuery(job="make"))
+
+    lines = list(why_lines(why(shop.store, [f"run:{run.id}"]), Names()))
+
+    assert lines[0] == f"Run {run.id} make ended as FAIL: no error is known"
+    assert not [one for one in lines if one.startswith("A try went wrong")]
+
+
+def test_a_check_of_the_whole_says_what_it_found_and_what_was_wanted(shop: Shop) -> None:
+    few = {"assertion": "row_count", "success": False, "actual": "3", "expected": ">= 10"}
+    shop.run("check", [data("a", **assertions(few))], [])
+
+    assert "row_count failed (error): found 3; expected: >= 10" in lines_of(shop, "a")

@@ -27,7 +27,7 @@ from airflow_provenance.lineage.fold import fold
 from airflow_provenance.lineage.outcomes import failed_checks
 from airflow_provenance.lineage.overview import JobLine, Overview, overview
 from airflow_provenance.lineage.picture import draw, notes_of
-from airflow_provenance.lineage.short import Names
+from airflow_provenance.lineage.short import Names, many
 from airflow_provenance.lineage.trace import Trace, trace_nodes
 from airflow_provenance.lineage.why import Finding, Why, why_nodes
 
@@ -58,7 +58,8 @@ def report(store: Store, home: Path, since_us: int, notices: Sequence[dict[str, 
     finding = _asked_about(answer)
     if finding is not None:
         _title(_question(finding))
-        for line in finding_lines(answer, finding, names, 1):
+        asked = f"'airflow-provenance why run:{finding.failures[-1].outcome.run_id}' has more"
+        for line in finding_lines(answer, finding, names, 1, asked):
             say(f"  {line}")
     _title(how_they_stand(store, since_us))
     for line in (line for notice in notices for line in notice_lines(notice)):
@@ -82,7 +83,7 @@ def _in_a_sentence(seen: Overview, answer: Why) -> str:
     ended = f"{bad} of {states.total()} DAG runs did not end well" if bad else ""
     ended = ended or f"All {states.total()} DAG runs ended well"
     retries = sum(line.retries for line in seen.jobs)
-    after = f", after {retries} retries" if retries else ""
+    after = f", after {many(retries, 'retry')}" if retries else ""
     failed = answer.checked - answer.passed
     errors = sum(len(one.failures) for one in answer.findings if one.outcome.severity == "error")
     fault = (
@@ -122,7 +123,8 @@ def _say_runs(seen: Overview) -> None:
         sys.stdout.write(f"  {text.rstrip()}\n")
     if rest:
         took = sum(line.total for line in rest)
-        say(f"  and {len(rest)} more tasks, {took:.1f}s: 'airflow-provenance runs' lists all")
+        listed = "'airflow-provenance runs --limit 0' lists all"
+        say(f"  and {len(rest)} more tasks, {took:.1f}s: {listed}")
 
 
 def _cut(name: str, most: int) -> str:
@@ -171,7 +173,7 @@ def _say_checks(store: Store, answer: Why) -> None:
     _title(f"Checks: {answer.checked} made, {answer.passed} passed")
     for finding in sorted(answer.findings, key=lambda one: one.badness)[:_MOST_CHECKS]:
         check, failed = finding.outcome, finding.failed_rows
-        rows = "" if failed is None else f"{failed:,} rows"
+        rows = "" if failed is None else many(failed, "row")
         by = finding.job[1].rpartition(".")[2]
         title = _cut(one_line(check.title), _MOST_LETTERS)
         say(f"  {check.severity:<5}  {title:<{_MOST_LETTERS}} {rows:>12}  found by {by}")
@@ -182,10 +184,10 @@ def _say_checks(store: Store, answer: Why) -> None:
         tries[run.job[1], run.state].append(run)
     for (job, state), runs in tries.items():
         how = _HOW_TRIES_ENDED.get(state, f"ended as {state.name}")
-        many = f"{len(runs)} tries of {job} were" if len(runs) > 1 else f"A try of {job} was"
+        those = f"{len(runs)} tries of {job} were" if len(runs) > 1 else f"A try of {job} was"
         error = facet_of(store.run_doc(runs[0].id).run_facets, "errorMessage").get("message")
         said = str(error or "why is not known").strip().splitlines()[0]
-        say(f"  {many} {how}, the first as:")
+        say(f"  {those} {how}, the first as:")
         say(f"    {said[: _WIDTH - 4]}")
 
 
