@@ -136,7 +136,8 @@ def _say_where(home: Path, port: int) -> None:
     say()
     say("Airflow is up, on this machine only, until Ctrl-C:")
     say(f"  its page     {url}/   login admin, password {passwords['admin']}")
-    say(f"  our HTTP     {url}/provenance/api/v1/runs   (with a token; openapi.json beside it describes all)")
+    api = f"{url}/provenance/api/v1"
+    say(f"  our HTTP     {api}/runs   (with a token; {api}/openapi.json describes all)")
     say("  as a program:")
     say(f"    TOKEN=$(curl -s {url}/auth/token -H 'Content-Type: application/json' \\")
     say(f"      -d '{login}' | sed 's/.*\"access_token\":\"\\([^\"]*\\).*/\\1/')")
