@@ -5,16 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provenance.cli.why import why_lines
-from airflow_provenance.domain.clock import format_time
 from airflow_provenance.errors import PolicyError
 from airflow_provenance.lineage.answers import why_json as data_json
 from airflow_provenance.lineage.why import why_nodes
 from airflow_provenance.sla.evaluate import evaluate
-from airflow_provenance.sla.evaluation import Evaluation, State, evaluation_json
+from airflow_provenance.sla.evaluation import State, evaluation_json
 from airflow_provenance.sla.explanation import OF_DATA, last_error
 from airflow_provenance.sla.ledger import recorded_with_ledger
 from airflow_provenance.sla.objectives import Deadline, Duration
-from airflow_provenance.sla.why import blast_radius, why_json, why_late, why_words
+from airflow_provenance.sla.why import (
+    blast_json,
+    blast_of_data,
+    blast_radius,
+    blast_words,
+    why_json,
+    why_late,
+    why_words,
+)
+from airflow_provenance.sla.words import period_text, verdict_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +69,7 @@ def found(store: Store, declared: Sequence[Policy], asked: Asked, names: Names) 
     periods = [
         one
         for one in evaluate(policy, provenance, asked.at_us)
-        if one.period == asked.period
+        if asked.period in (one.period, period_text(one.period))
         or (asked.period is None and (one.is_miss or one.state is State.AT_RISK))
     ]
     if not periods:
@@ -76,18 +84,15 @@ def found(store: Store, declared: Sequence[Policy], asked: Asked, names: Names) 
         answer = why_nodes(store, one.runs)
         wanted = getattr(policy.objective, "assertions", ())
         answer.findings.sort(key=lambda found: found.outcome.name not in wanted)
+        hit = blast_of_data(store, declared, policy, one)
         return Told(
-            {**evaluation_json(one), "why": data_json(answer)},
-            [_verdict(one), *why_lines(answer, names)],
+            {**evaluation_json(one), "why": data_json(answer), "downstream": blast_json(hit)},
+            [verdict_text(one), *why_lines(answer, names), *blast_words(hit)],
         )
     error = last_error(store, one.runs)
-    told = [text for text in (one.reason, one.cause, error) if text]
+    told = [text for text in (one.cause, error) if text]
+    nothing = [] if one.reason else ["Nothing that was recorded says why."]
     return Told(
         {**evaluation_json(one), "error": error},
-        [_verdict(one), *(told or ["Nothing that was recorded says why."])],
+        [verdict_text(one), *(told or nothing)],
     )
-
-
-def _verdict(one: Evaluation) -> str:
-    broke = f" since {format_time(one.breached_us)}" if one.breached_us is not None else ""
-    return f"{one.policy_id} {one.period}: {one.state.value}{broke}."

@@ -99,7 +99,7 @@ def test_evaluate_prints_the_verdict_of_a_moment(shop: Shop) -> None:
         "detected_at": f"{DAY}07:00:00.000000Z",
         "recovered_at": None,
         "late_by_seconds": None,
-        "reason": "",
+        "reason": "5m too long",
         "cause": None,
     }
     (full,) = shop.evaluate(f"{DAY}07:00:00", "full", 1)
