@@ -26,7 +26,7 @@ from airflow_provenance.sla.attainment import (
     line_json,
     totals,
 )
-from airflow_provenance.sla.attainment_page import page, percent
+from airflow_provenance.sla.attainment_page import beside_periods, page, percent, plural
 from airflow_provenance.sla.changes import LEVELS
 from airflow_provenance.sla.policy import from_plain
 
@@ -87,7 +87,7 @@ def _run(options: argparse.Namespace) -> int:
         options.output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise SettingsError(f"{options.output} cannot be written: {error.strerror}") from error
-    tell(f"{len(lines)} lines in {options.output}")
+    tell(f"{plural(len(lines), 'line')} in {options.output}")
     return 0
 
 
@@ -124,7 +124,8 @@ def _time(text: str, option: str) -> int:
 
 def _table(lines: list[Line], _span: Span, _now_us: int) -> str:
     if not lines:
-        return "Nothing was judged in this time: 'sla status' says why.\n"
+        who = "the service's role evaluate ('airflow-provenance service --roles evaluate')"
+        return f"Nothing was judged in this time: {who} must run; 'sla status' says more.\n"
     heads = ["PROMISE", "STRETCH", "KEPT", "OF", "EXCUSED", "LATE", "WORST", "ATTAINMENT", "OWNER"]
     cells = [
         (
@@ -142,7 +143,8 @@ def _table(lines: list[Line], _span: Span, _now_us: int) -> str:
     ]
     plain = [list(map(one_line, row)) for row in cells]
     by_owner = [
-        f"{one.owner or 'no owner'}: {percent(one.attainment)} of {one.kept + one.broken} periods"
+        f"{one.owner or 'no owner'}: {percent(one.attainment)} of "
+        f"{plural(one.kept + one.broken, 'period')}{beside_periods(lines, one.owner)}"
         for one in totals(lines)
     ]
     table = tabulate(plain, heads, "plain", disable_numparse=True)

@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from airflow_provenance.cli.output import say_json, say_table, tell
 from airflow_provenance.domain.clock import SystemClock, format_time
 from airflow_provenance.errors import PolicyError
+from airflow_provenance.lineage.short import short_time
 from airflow_provenance.sla.evaluate import LOOKBACK_US, evaluate
 from airflow_provenance.sla.ledger import recorded_with_ledger
 from airflow_provenance.sla.policy import from_plain
 from airflow_provenance.sla.standing import LastBroken, last_broken, newest
+from airflow_provenance.sla.words import observed_text, period_text, promised_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from airflow_provenance.domain.evaluation_change import EvaluationChange
     from airflow_provenance.sla.facts import Provenance
+    from airflow_provenance.sla.words import Measured
     from airflow_provenance.store.base import Store
     from airflow_provenance.store.promises import PolicyRow
 
@@ -73,8 +76,8 @@ def stored(store: Store, wanted: set[str]) -> Told | None:
         found = _in_order(row, changes.get((row.policy_id, row.revision), ()))
         last = newest(found) if found else None
         why = ""
-        if last is None or last.state in _WITHOUT_VERDICT:
-            why = _why(row, provenance, evaluated_us)
+        if last is None or last.state != "ok":
+            why = _why(row, provenance, evaluated_us, last)
         stands.append(Stand(row, last, last_broken(found), why))
     return Told(stands, evaluated_us)
 
@@ -84,15 +87,60 @@ def _in_order(row: PolicyRow, found: Iterable[EvaluationChange]) -> list[Evaluat
     return sorted(found, key=lambda one: (one.due_us or 0 if by_due else 0, one.seq))
 
 
-def _why(row: PolicyRow, provenance: Provenance, at_us: int) -> str:
-    """Return why there is no verdict: that is not recorded, and can be told at any time."""
+def _why(row: PolicyRow, provenance: Provenance, at_us: int, last: EvaluationChange | None) -> str:
+    """Return why it stands so: that is not recorded, and can be told at any time."""
     try:
-        return newest(evaluate(from_plain(json.loads(row.body)), provenance, at_us)).reason
+        found = evaluate(from_plain(json.loads(row.body)), provenance, at_us)
     except PolicyError as error:
         return str(error)
+    if last is None or last.state in _WITHOUT_VERDICT:
+        return newest(found).reason
+    same = [one.reason for one in found if one.period == last.period]
+    return same[-1] if same else ""
 
 
-def tell_stored(told: Told, *, as_json: bool) -> int:
+class Row(NamedTuple):
+    """A line of the table: the same of what was recorded and of what is judged now."""
+
+    policy_id: str
+    state: str
+    since_us: int | None
+    numbers: Measured | None
+    period: str
+    broken: LastBroken | None
+    next_us: int | None
+    why: str
+    place: str
+
+
+def say_stands(rows: Iterable[Row], *, is_long: bool) -> None:
+    """Say how promises stand, as a table."""
+
+    def time(us: int | None) -> str:
+        return (format_time(us) if is_long else short_time(format_time(us))) or ""
+
+    heads = ("PROMISE", "STATE", "SINCE", "OBSERVED", "PROMISED", "PERIOD", "LAST BROKEN")
+    say_table(
+        [*heads, "NEXT DUE", "WHY", "FROM"],
+        [
+            (
+                one.policy_id,
+                one.state,
+                time(one.since_us),
+                "" if one.numbers is None else observed_text(one.numbers),
+                "" if one.numbers is None else promised_text(one.numbers),
+                one.period if is_long else period_text(one.period),
+                "" if one.broken is None else time(one.broken.at_us),
+                time(one.next_us),
+                one.why,
+                one.place,
+            )
+            for one in rows
+        ],
+    )
+
+
+def tell_stored(told: Told, *, as_json: bool, is_long: bool) -> int:
     """Say it; return the exit code."""
     if SystemClock().now_us() - told.evaluated_us > _LATE_US:
         since = format_time(told.evaluated_us)
@@ -100,21 +148,22 @@ def tell_stored(told: Told, *, as_json: bool) -> int:
     if as_json:
         say_json([_json(one) for one in told.stands])
     else:
-        say_table(
-            ["PROMISE", "STATE", "SINCE", "PERIOD", "LAST BROKEN", "NEXT DUE", "WHY", "FROM"],
+        say_stands(
             [
-                (
+                Row(
                     one.row.policy_id,
                     one.state,
-                    format_time(one.row.since_us if one.last is None else _since_us(one.last)),
+                    one.row.since_us if one.last is None else _since_us(one.last),
+                    one.last,
                     "" if one.last is None else one.last.period,
-                    "" if one.broken is None else format_time(one.broken.at_us),
-                    format_time(one.row.next_us) or "",
-                    one.why or ("" if one.last is None else one.last.cause or ""),
+                    one.broken,
+                    one.row.next_us,
+                    (one.last.cause if one.last is not None else None) or one.why,
                     one.row.place,
                 )
                 for one in told.stands
             ],
+            is_long=is_long,
         )
     return 1 if any(one.state in _BAD for one in told.stands) else 0
 

@@ -42,7 +42,8 @@ def observed_text(one: Measured) -> str:
 def promised_text(one: Measured) -> str:
     """Return what was promised: an amount, or a time by which it is due."""
     if one.threshold is not None:
-        return amount_text(one.threshold, one.unit)
+        by = "by " if one.unit == "time" else ""
+        return by + amount_text(one.threshold, one.unit)
     return "" if one.due_us is None else f"by {moment_text(one.due_us)}"
 
 

@@ -112,3 +112,27 @@ def test_only_what_is_open_is_due_next() -> None:
     assert next_due([one(State.AT_RISK, 7)], now_us) == now_us + 420_000_000
     fresh = [one(State.OK, 5, "freshness"), one(State.OK, 9, "freshness")]
     assert next_due(fresh, now_us) == now_us + 540_000_000
+
+
+def test_a_file_may_stand_where_the_period_does_and_an_unknown_id_is_sought_there(
+    shop: Shop,
+) -> None:
+    file, period = str(shop.file), "shop.load/manual__2026-03-02T06:00:00"
+    first = shop("sla", "why", "whole", file, *NOW)[0]
+    assert shop("sla", "why", "whole", period, file, *NOW)[0] == first
+    _, err = shop("sla", "why", "whol", "--file", file, *NOW, code=1)
+    assert f"no promise is named 'whol' in {file}: did you mean 'whole'?" in err
+
+
+def test_status_says_what_is_not_known_and_that_a_spool_waits(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = shop.folder / "spool"
+    spool.mkdir()
+    (spool / "a.spool").write_text("{}")
+    monkeypatch.setenv("AIRFLOW__PROVENANCE__SPOOL_DIR", str(spool))
+    shop.file.write_text(PROMISES.replace("dag: shop", "dag: shpo"))
+    out, err = shop("sla", "status", str(shop.file))
+    assert "no task 'load' of DAG 'shpo' is known" in out
+    assert "'airflow-provenance ingest --spool' takes them in" in err
+    assert out.split()[:5] == ["PROMISE", "STATE", "SINCE", "OBSERVED", "PROMISED"]
