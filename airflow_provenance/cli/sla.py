@@ -25,7 +25,7 @@ from airflow_provenance.cli.output import (
 from airflow_provenance.cli.waiting import DRAIN, undrained
 from airflow_provenance.collect.airflow_database import airflow_database_problem
 from airflow_provenance.domain.clock import SystemClock, format_time, parse_time
-from airflow_provenance.errors import EventError, PolicyError, SettingsError
+from airflow_provenance.errors import EventError, PolicyError, ProvenanceError, SettingsError
 from airflow_provenance.lineage.short import short_time
 from airflow_provenance.sla.backtest import backtest
 from airflow_provenance.sla.changes import next_due
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     import argparse
 
     from airflow_provenance.store.base import Store
+    from airflow_provenance.store.promises import PolicyRow
 
 _AT_LINE = re.compile(r"(.+?):(\d+): (.*)", re.DOTALL)
 _BAD = {State.BREACHED, State.EXPIRED}
@@ -251,11 +252,23 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 1 if any(one.state in _BAD for one in found) else 0
 
 
+def _in_force(options: argparse.Namespace, store: Store) -> list[PolicyRow]:
+    """Return the promises that are declared now: the service may not have seen them yet."""
+    with_airflow = settings.is_airflow_database_set() and not options.no_airflow
+    with contextlib.redirect_stdout(sys.stderr):
+        sources = wiring.open_sources(store, with_airflow=with_airflow)
+        try:
+            sources.refresh()
+        except ProvenanceError as error:  # files are read all the same
+            tell(f"{error}; what the service recorded stays")
+    return sources.rows()
+
+
 def _status(options: argparse.Namespace) -> int:
     if not (_files(options) or options.expected):
         store = wiring.open_store(options.store)
         try:
-            told = sla_status.stored(store, set(options.policy or ()))
+            told = sla_status.stored(store, set(options.policy or ()), _in_force(options, store))
         finally:
             store.close()
         if told is not None:

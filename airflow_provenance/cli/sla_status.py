@@ -56,11 +56,13 @@ class Told(NamedTuple):
     evaluated_us: int
 
 
-def stored(store: Store, wanted: set[str]) -> Told | None:
+def stored(store: Store, wanted: set[str], declared: Iterable[PolicyRow] = ()) -> Told | None:
     """Return how promises stand by what the service recorded; None where it never did."""
     policies, evaluated_us = store.policies(), store.mark("evaluated")
     if not policies or evaluated_us is None:
         return None
+    judged = {one.policy_id for one in policies}
+    policies = [*policies, *(one for one in declared if one.policy_id not in judged)]
     if unknown := wanted - {one.policy_id for one in policies}:
         raise PolicyError(f"no promise is named {min(unknown)!r}: 'sla status' lists them")
     changes: dict[tuple[str, str], list[EvaluationChange]] = {}
@@ -78,6 +80,8 @@ def stored(store: Store, wanted: set[str]) -> Told | None:
         why = ""
         if last is None or last.state != "ok":
             why = _why(row, provenance, evaluated_us, last)
+        if row.policy_id not in judged:
+            why = f"not evaluated yet: the service's role evaluate will{why and f'; {why}'}"
         stands.append(Stand(row, last, last_broken(found), why))
     return Told(stands, evaluated_us)
 
@@ -153,7 +157,7 @@ def tell_stored(told: Told, *, as_json: bool, is_long: bool) -> int:
                 Row(
                     one.row.policy_id,
                     one.state,
-                    one.row.since_us if one.last is None else _since_us(one.last),
+                    (one.row.since_us or None) if one.last is None else _since_us(one.last),
                     one.last,
                     "" if one.last is None else one.last.period,
                     one.broken,
@@ -178,11 +182,11 @@ def _json(stand: Stand) -> dict[str, Any]:
         "policy": row.policy_id,
         "revision": row.revision,
         "where": row.place,
-        "in_force_since": format_time(row.since_us),
+        "in_force_since": format_time(row.since_us or None),
         "next_due_at": format_time(row.next_us),
         "promise": json.loads(row.body),
         "state": "pending",
-        "since": format_time(row.since_us),
+        "since": format_time(row.since_us or None),
         "reason": stand.why,
         "last_broken_at": None if stand.broken is None else format_time(stand.broken.at_us),
         "last_broken_period": None if stand.broken is None else stand.broken.period,
