@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from airflow_provenance import settings, wiring
 from airflow_provenance.cli import alerts, sla_openslo, sla_report, sla_status, sla_why
@@ -20,9 +23,13 @@ from airflow_provenance.cli.output import (
     say_table,
     tell,
 )
+from airflow_provenance.cli.waiting import DRAIN, undrained
+from airflow_provenance.collect.airflow_database import airflow_database_problem
 from airflow_provenance.domain.clock import SystemClock, format_time, parse_time
-from airflow_provenance.errors import EventError, PolicyError, SettingsError
+from airflow_provenance.errors import EventError, PolicyError, ProvenanceError, SettingsError
+from airflow_provenance.lineage.short import short_time
 from airflow_provenance.sla.backtest import backtest
+from airflow_provenance.sla.changes import next_due
 from airflow_provenance.sla.durations import format_duration, microseconds, parse_duration
 from airflow_provenance.sla.evaluate import LOOKBACK_US, evaluate
 from airflow_provenance.sla.evaluation import Evaluation, State, evaluation_json
@@ -32,12 +39,15 @@ from airflow_provenance.sla.ledger import recorded_with_ledger
 from airflow_provenance.sla.lint import unknown_targets
 from airflow_provenance.sla.policy import to_plain
 from airflow_provenance.sla.recorded import RecordedProvenance
+from airflow_provenance.sla.refusals import meant
 from airflow_provenance.sla.standing import last_broken, newest
+from airflow_provenance.sla.words import observed_text, period_text, promised_text
 
 if TYPE_CHECKING:
     import argparse
 
     from airflow_provenance.store.base import Store
+    from airflow_provenance.store.promises import PolicyRow
 
 _AT_LINE = re.compile(r"(.+?):(\d+): (.*)", re.DOTALL)
 _BAD = {State.BREACHED, State.EXPIRED}
@@ -55,6 +65,7 @@ def register(commands: Any) -> None:
     why = actions.add_parser("why", help="what broke a promise, and who is hit")
     why.add_argument("promise", metavar="POLICY", help="its id")
     why.add_argument("period", metavar="PERIOD", nargs="?", help="else the newest broken one")
+    why.add_argument("files", metavar="FILE", nargs="*", help="YAML file of promises")
     why.add_argument("--at", metavar="T", help="ISO 8601 with a zone; else now")
     add_long(why)
     why.set_defaults(policy=None, expected=None)
@@ -62,6 +73,8 @@ def register(commands: Any) -> None:
     back.add_argument("--since", metavar="T", required=True, help="ISO 8601 with a zone")
     back.add_argument("--until", metavar="T", help="else now")
     back.add_argument("--every", metavar="LENGTH", default="5m", help="between two looks; else 5m")
+    add_long(status)
+    add_long(judge)
     for one in (status, judge, back):
         one.add_argument("--policy", metavar="ID", action="append", help="only this promise")
         one.add_argument(
@@ -78,9 +91,7 @@ def register(commands: Any) -> None:
     ):
         said = "YAML file of promises, instead of [provenance] sla_files and the DAGs'"
         one.add_argument("--file", action="append", dest="more_files", metavar="FILE", help=said)
-        if one is why:
-            one.set_defaults(files=[])
-        else:
+        if one is not why:
             one.add_argument("files", nargs="*", metavar="FILE", help=said)
         one.add_argument(
             "--no-airflow",
@@ -105,7 +116,9 @@ def _read(options: argparse.Namespace, store: Store) -> tuple[list[Declared], li
         return found, [str(one) for one in problems]
     with_airflow = settings.is_airflow_database_set() and not options.no_airflow
     if not (with_airflow or settings.sla_files()):
-        raise SettingsError("no promises: name a file, or set [provenance] sla_files")
+        wrong = None if options.no_airflow else airflow_database_problem()
+        more = f"; those of DAGs cannot be read: {wrong}" if wrong else ""
+        raise SettingsError(f"no promises: name a file, or set [provenance] sla_files{more}")
     # Airflow logs to standard output, where the answer must stand alone.
     with contextlib.redirect_stdout(sys.stderr):
         sources = wiring.open_sources(store, with_airflow=with_airflow)
@@ -121,6 +134,7 @@ def _lint(options: argparse.Namespace) -> int:
     finally:
         store.close()
     problems += [f"{where}: {reason}" for where, reason in unknown]
+    problems.sort(key=_place)
     if options.json:
         say_json(
             {
@@ -134,6 +148,11 @@ def _lint(options: argparse.Namespace) -> int:
         if not problems:
             say(f"{len(found)} promises, nothing wrong.")
     return 1 if problems else 0
+
+
+def _place(text: str) -> tuple[str, int]:
+    found = _AT_LINE.fullmatch(text)
+    return (text, 0) if found is None else (found[1], int(found[2]))
 
 
 def _problem_json(text: str) -> dict[str, Any]:
@@ -153,8 +172,15 @@ def _good(options: argparse.Namespace, store: Store) -> list[Declared]:
         raise PolicyError(f"{problems[0]}{more}")
     wanted = set(options.policy or ())
     if unknown := wanted - {one.policy.id for one in found}:
-        raise PolicyError(f"no promise is named {min(unknown)!r}: 'sla status' lists them")
+        raise _unnamed(options, min(unknown), [one.policy.id for one in found])
     return [one for one in found if not wanted or one.policy.id in wanted]
+
+
+def _unnamed(options: argparse.Namespace, name: str, known: list[str]) -> PolicyError:
+    files = ", ".join(_files(options))
+    where, lists = f" in {files}" if files else "", f" {files}" if files else ""
+    near = meant(name, known)
+    return PolicyError(f"no promise is named {name!r}{where}: {near}'sla status{lists}' lists them")
 
 
 def _time(text: str | None, option: str) -> int | None:
@@ -191,9 +217,28 @@ def _judged(
         else:
             dags = {one.policy.target.dag or "" for one in declared} - {""}
             provenance = recorded_with_ledger(store, dags, since_us or at_us - LOOKBACK_US)
-        return [(one, evaluate(one.policy, provenance, at_us, since_us)) for one in declared]
+        judged = [(one, evaluate(one.policy, provenance, at_us, since_us)) for one in declared]
+        return _with_unknown(store, judged, options)
     finally:
         store.close()
+
+
+def _with_unknown(
+    store: Store, judged: list[tuple[Declared, list[Evaluation]]], options: argparse.Namespace
+) -> list[tuple[Declared, list[Evaluation]]]:
+    """Say of a promise with nothing to judge by that what it names is not known, as lint does."""
+    bare = {one.where: one for one, some in judged if not any(each.runs for each in some)}
+    if not bare:
+        return judged
+    if waiting := len(undrained(options.store)):
+        tell(f"{waiting} spool files wait, and may hold what is missing: {DRAIN}")
+    unknown = dict(unknown_targets(store, bare.values()))
+    return [
+        (one, [msgspec.structs.replace(each, reason=unknown[one.where]) for each in some])
+        if one.where in unknown and one.where in bare
+        else (one, some)
+        for one, some in judged
+    ]
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -204,23 +249,36 @@ def _evaluate(options: argparse.Namespace) -> int:
     if options.json:
         say_json([evaluation_json(one) for one in found])
     else:
-        _say(found, "BROKE AT", [one.breached_us for one in found])
+        _say(found, "BROKE AT", [one.breached_us for one in found], is_long=options.long)
     return 1 if any(one.state in _BAD for one in found) else 0
+
+
+def _in_force(options: argparse.Namespace, store: Store) -> list[PolicyRow]:
+    """Return the promises that are declared now: the service may not have seen them yet."""
+    with_airflow = settings.is_airflow_database_set() and not options.no_airflow
+    with contextlib.redirect_stdout(sys.stderr):
+        sources = wiring.open_sources(store, with_airflow=with_airflow)
+        try:
+            sources.refresh()
+        except ProvenanceError as error:  # files are read all the same
+            tell(f"{error}; what the service recorded stays")
+    return sources.rows()
 
 
 def _status(options: argparse.Namespace) -> int:
     if not (_files(options) or options.expected):
         store = wiring.open_store(options.store)
         try:
-            told = sla_status.stored(store, set(options.policy or ()))
+            declared = functools.partial(_in_force, options, store)
+            told = sla_status.stored(store, set(options.policy or ()), declared)
         finally:
             store.close()
         if told is not None:
-            return sla_status.tell_stored(told, as_json=options.json)
-    stands = [
-        (declared, newest(some), last_broken(some))
-        for declared, some in _judged(options, SystemClock().now_us(), None)
-    ]
+            return sla_status.tell_stored(told, as_json=options.json, is_long=options.long)
+    now_us = SystemClock().now_us()
+    judged = _judged(options, now_us, None)
+    stands = [(declared, newest(some), last_broken(some)) for declared, some in judged]
+    dues = {declared.policy.id: some for declared, some in judged}
     if options.json:
         say_json(
             [
@@ -235,18 +293,37 @@ def _status(options: argparse.Namespace) -> int:
             ]
         )
     else:
-        broken_us = [None if broken is None else broken.at_us for _, _, broken in stands]
-        _say([one for _, one, _ in stands], "LAST BROKEN", broken_us)
+        sla_status.say_stands(
+            [
+                sla_status.Row(
+                    one.policy_id,
+                    one.state.value,
+                    one.recovered_us or one.breached_us,
+                    one,
+                    one.period,
+                    broken,
+                    next_due(dues[one.policy_id], now_us),
+                    _reason(one),
+                    declared.where,
+                )
+                for declared, one, broken in stands
+            ],
+            is_long=options.long,
+        )
     return 1 if any(one.state in _BAD for _, one, _ in stands) else 0
 
 
 def _why(options: argparse.Namespace) -> int:
+    if options.period is not None and Path(options.period).is_file():
+        options.files, options.period = [options.period, *options.files], None
     at_us = _time(options.at, "at")
     at_us = SystemClock().now_us() if at_us is None else at_us
     store = wiring.open_store(options.store)
     try:
         declared = [one.policy for one in _good(options, store)]
         asked = sla_why.Asked(options.promise, options.period, at_us)
+        if options.promise not in {one.id for one in declared}:
+            raise _unnamed(options, options.promise, [one.id for one in declared])
         told = sla_why.found(store, declared, asked, names_of(store, options))
     finally:
         store.close()
@@ -292,32 +369,22 @@ def _backtest(options: argparse.Namespace) -> int:
     return 0
 
 
-def _say(found: list[Evaluation], head: str, broken_us: list[int | None]) -> None:
+def _say(found: list[Evaluation], head: str, broken_us: list[int | None], *, is_long: bool) -> None:
     say_table(
         ["PROMISE", "STATE", "OBSERVED", "PROMISED", head, "PERIOD", "WHY"],
         [
             (
                 one.policy_id,
                 one.state.value,
-                _value(one, one.observed),
-                _value(one, one.threshold),
-                format_time(us) or "",
-                one.period,
+                observed_text(one),
+                promised_text(one),
+                (format_time(us) if is_long else short_time(format_time(us))) or "",
+                one.period if is_long else period_text(one.period),
                 _reason(one),
             )
             for one, us in zip(found, broken_us, strict=True)
         ],
     )
-
-
-def _value(one: Evaluation, value: float | None) -> str:
-    if value is None:
-        return ""
-    if one.unit == "time":
-        return format_time(round(value * 1e6)) or ""
-    if one.unit == "s":
-        return format_duration(_seconds(value))
-    return f"{value:g} {one.unit}"
 
 
 def _reason(one: Evaluation) -> str:

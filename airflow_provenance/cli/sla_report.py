@@ -16,7 +16,7 @@ from airflow_provenance.domain.clock import SystemClock, parse_time
 from airflow_provenance.errors import EventError, PolicyError, SettingsError
 from airflow_provenance.sla.amounts import amount_text
 from airflow_provenance.sla.attainment import By, Line, Span, totals
-from airflow_provenance.sla.attainment_page import page, percent
+from airflow_provenance.sla.attainment_page import beside_periods, page, percent, plural
 from airflow_provenance.sla.attainment_text import report_csv, report_json
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _run(options: argparse.Namespace) -> int:
         options.output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise SettingsError(f"{options.output} cannot be written: {error.strerror}") from error
-    tell(f"{len(lines)} lines in {options.output}")
+    tell(f"{plural(len(lines), 'line')} in {options.output}")
     return 0
 
 
@@ -85,7 +85,8 @@ def _time(text: str, option: str) -> int:
 
 def _table(lines: list[Line], _span: Span, _now_us: int) -> str:
     if not lines:
-        return "Nothing was judged in this time: 'sla status' says why.\n"
+        who = "the service's role evaluate ('airflow-provenance service --roles evaluate')"
+        return f"Nothing was judged in this time: {who} must run; 'sla status' says more.\n"
     heads = ["PROMISE", "STRETCH", "KEPT", "OF", "EXCUSED", "LATE", "WORST", "ATTAINMENT", "OWNER"]
     cells = [
         (
@@ -103,7 +104,8 @@ def _table(lines: list[Line], _span: Span, _now_us: int) -> str:
     ]
     plain = [list(map(one_line, row)) for row in cells]
     by_owner = [
-        f"{one.owner or 'no owner'}: {percent(one.attainment)} of {one.kept + one.broken} periods"
+        f"{one.owner or 'no owner'}: {percent(one.attainment)} of "
+        f"{plural(one.kept + one.broken, 'period')}{beside_periods(lines, one.owner)}"
         for one in totals(lines)
     ]
     table = tabulate(plain, heads, "plain", disable_numparse=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provenance.cli.why import why_lines
-from airflow_provenance.domain.clock import format_time
 from airflow_provenance.errors import PolicyError
 from airflow_provenance.lineage.answers import why_json as data_json
 from airflow_provenance.sla.broken import broken_period, what_broke
-from airflow_provenance.sla.evaluation import Evaluation, evaluation_json
-from airflow_provenance.sla.why import why_json, why_words
+from airflow_provenance.sla.evaluation import evaluation_json
+from airflow_provenance.sla.why import blast_json, blast_words, why_json, why_words
+from airflow_provenance.sla.words import verdict_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,18 +55,14 @@ def found(store: Store, declared: Sequence[Policy], asked: Asked, names: Names) 
     if told.late is not None and told.blast is not None:
         late = one, told.late, told.blast
         return Told(why_json(*late), why_words(*late))
-    if told.data is not None:
+    if told.data is not None and told.blast is not None:
+        downstream = blast_json(told.blast)
         return Told(
-            {**evaluation_json(one), "why": data_json(told.data)},
-            [_verdict(one), *why_lines(told.data, names)],
+            {**evaluation_json(one), "why": data_json(told.data), "downstream": downstream},
+            [verdict_text(one), *why_lines(told.data, names), *blast_words(told.blast)],
         )
-    said = [text for text in (one.reason, one.cause, told.error) if text]
+    said = [text for text in (one.cause, told.error) if text]
+    nothing = [] if one.reason else ["Nothing that was recorded says why."]
     return Told(
-        {**evaluation_json(one), "error": told.error},
-        [_verdict(one), *(said or ["Nothing that was recorded says why."])],
+        {**evaluation_json(one), "error": told.error}, [verdict_text(one), *(said or nothing)]
     )
-
-
-def _verdict(one: Evaluation) -> str:
-    broke = f" since {format_time(one.breached_us)}" if one.breached_us is not None else ""
-    return f"{one.policy_id} {one.period}: {one.state.value}{broke}."

@@ -97,7 +97,7 @@ class PromiseSources:
             version = "" if one.version is None else f" (version {one.version})"
             place = f"DAG {one.dag_id}{version}"
             problems = [f"{place}: {text}" for text in one.problems]
-            good = [Declared(policy, place) for policy in one.policies]
+            good = [Declared(policy, place, is_of_dag=True) for policy in one.policies]
             if problems:
                 good = list(self._sources.get(name, Source(())).declared)
             if good or problems:
@@ -145,6 +145,6 @@ class PromiseSources:
 
 def _declared(row: PolicyRow) -> Declared | None:
     try:
-        return Declared(from_plain(json.loads(row.body)), row.place)
+        return Declared(from_plain(json.loads(row.body)), row.place, row.source != FILES)
     except (PolicyError, ValueError):
         return None  # of another release: its source will say it again

@@ -22,6 +22,8 @@ def amount_text(value: float, unit: str) -> str:
         return format_duration(timedelta(seconds=round(value, 3)))
     if unit == "ratio":
         return f"{100 * value:g} %"
+    if unit == "times":
+        return f"{value:.3g} times"
     if float(value).is_integer():
         return f"{value:.0f} {unit}".strip()
     return f"{value:g} {unit}".strip()

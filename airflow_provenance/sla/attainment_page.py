@@ -59,7 +59,8 @@ def page(lines: Sequence[Line], span: Span, made_us: int) -> str:
     for total in totals(lines):
         owner = total.owner or "no owner"
         part = percent(total.attainment)
-        counted = f"{total.kept} periods kept, {total.broken} broken, {total.excused} excused"
+        counted = f"{plural(total.kept, 'period')} kept, {total.broken} broken, "
+        counted += f"{total.excused} excused{beside_periods(lines, total.owner)}"
         body.append(f"<h2>{_text(owner)} <span class=soft>{part}; {counted}</span></h2>")
         body.append(_table(one for one in lines if (one.owner or "") == total.owner))
     if not lines:
@@ -81,6 +82,25 @@ def percent(part: float | None) -> str:
     if part < 1 and text == "100.00":
         return "> 99.99 %"
     return f"{text} %"
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun.
+
+    >>> plural(1, "period"), plural(2, "period")
+    ('1 period', '2 periods')
+    """
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def beside_periods(lines: Iterable[Line], owner: str) -> str:
+    """Return an owner's promises that have no periods to count, each with the time it stood."""
+    found = [
+        f"{one.policy} {percent(one.attainment)} of the time ({one.label})"
+        for one in lines
+        if one.time_us and (one.owner or "") == owner
+    ]
+    return f"; beside it {', '.join(found)}" if found else ""
 
 
 def _key() -> str:
@@ -108,7 +128,7 @@ def _row(line: Line) -> str:
     worst = amount_text(line.worst_us / 1e6, "s") if line.worst_us else ""
     numbers = f"{line.kept} of {line.kept + line.broken}"
     if line.time_us:
-        numbers = f"{line.broken} times broken"
+        numbers = f"of the time; {plural(line.broken, 'time')} broken"
     return (
         f"<tr><td>{_text(line.policy)}</td><td class=soft>{_text(line.target)}</td>"
         f"<td>{_text(line.label)}</td>"

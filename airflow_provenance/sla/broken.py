@@ -14,7 +14,8 @@ from airflow_provenance.sla.evaluation import Evaluation, State
 from airflow_provenance.sla.explanation import OF_DATA, last_error
 from airflow_provenance.sla.ledger import recorded_with_ledger
 from airflow_provenance.sla.objectives import Deadline, Duration
-from airflow_provenance.sla.why import Blast, blast_radius, why_late
+from airflow_provenance.sla.why import Blast, blast_of_data, blast_radius, why_late
+from airflow_provenance.sla.words import period_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,7 +30,7 @@ _BACK_US = 41 * 86_400_000_000
 
 
 class Broken(NamedTuple):
-    """The verdict, and what speaks for its cause: one of lateness, data and error, or nothing."""
+    """The verdict, what speaks for its cause (lateness, data, an error, nothing), who is hit."""
 
     one: Evaluation
     late: Attribution | None = None
@@ -53,7 +54,8 @@ def broken_period(store: Store, policy: Policy, period: str | None, at_us: int) 
     periods = [
         one
         for one in evaluate(policy, _provenance(store, policy, at_us), at_us)
-        if one.period == period or (period is None and (one.is_miss or one.state is State.AT_RISK))
+        if period in (one.period, period_text(one.period))
+        or (period is None and (one.is_miss or one.state is State.AT_RISK))
     ]
     if not periods:
         text = "it was not broken" if period is None else f"no period {period}"
@@ -89,7 +91,7 @@ def what_broke(
         answer = why_nodes(seen, one.runs)
         wanted = getattr(policy.objective, "assertions", ())
         answer.findings.sort(key=lambda found: found.outcome.name not in wanted)
-        return Broken(one, data=answer)
+        return Broken(one, data=answer, blast=blast_of_data(seen, declared, policy, one))
     return Broken(one, error=last_error(seen, one.runs))
 
 

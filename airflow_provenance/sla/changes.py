@@ -15,7 +15,7 @@ import msgspec
 from airflow_provenance.domain.clock import format_time
 from airflow_provenance.domain.evaluation_change import BURN, EvaluationChange
 from airflow_provenance.sla.evaluation import State
-from airflow_provenance.sla.objectives import ConsecutiveMisses, SuccessRatio
+from airflow_provenance.sla.objectives import ConsecutiveMisses, Freshness, SuccessRatio
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 LEVELS = (SuccessRatio, ConsecutiveMisses)
 _RECHECK_US = 900_000_000
 _ROLLING_US = 60_000_000
+_OPEN = {State.PENDING, State.AT_RISK}
 _CALM = {State.OK, State.RECOVERED}
 
 
@@ -113,7 +114,11 @@ def _kept(policy: Policy, one: Evaluation, last: EvaluationChange | None) -> Eva
 
 def next_due(evaluations: Iterable[Evaluation], now_us: int) -> int | None:
     """Return the first moment to come at which something promised is due."""
-    dues = [one.due_us for one in evaluations if one.due_us is not None and one.due_us >= now_us]
+    every = list(evaluations)
+    is_open = [one for one in every if one.state in _OPEN]
+    if every and every[-1].kind == Freshness.__struct_config__.tag:
+        is_open.append(every[-1])  # kept until the next write is due
+    dues = [one.due_us for one in is_open if one.due_us is not None and one.due_us >= now_us]
     return min(dues, default=None)
 
 

@@ -182,11 +182,13 @@ def completeness(
             reason = "how many rows went in, or came out, is not known"
             found.append(maker.make(State.NO_DATA, period_of(run), [run], reason=reason))
             continue
+        is_short = rows_out / rows_in < promised.at_least
         found.append(
             maker.measured(
                 *(period_of(run), rows_out / rows_in, run.ended_us, [run]),
                 at_least=promised.at_least,
                 unit="ratio",
+                reason=f"{rows_out:,} of {rows_in:,} rows came out" if is_short else "",
             )
         )
     return found or [maker.nothing("no run has ended")]

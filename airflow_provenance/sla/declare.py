@@ -20,6 +20,7 @@ import msgspec
 
 from airflow_provenance.errors import PolicyError
 from airflow_provenance.sla.dataset_names import dataset_name
+from airflow_provenance.sla.objectives import Objective
 from airflow_provenance.sla.policy import Policy, Target, from_plain, to_plain
 from airflow_provenance.sla.refusals import meant
 
@@ -49,6 +50,11 @@ def promise(
     Raises:
         PolicyError: it cannot be promised so.
     """
+    if not isinstance(objective, Objective):
+        raise PolicyError(
+            f"what is promised is a {type(objective).__name__}: "
+            'give an objective, such as Deadline(at="09:00")'
+        )
     what = getattr(what, "operator", what)  # what a call of a decorated task returns
     if isinstance(getattr(what, "uri", None), str) and isinstance(
         getattr(what, "extra", None), dict

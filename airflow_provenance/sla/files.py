@@ -46,10 +46,11 @@ class Problem(NamedTuple):
 
 
 class Declared(NamedTuple):
-    """A promise and where it was made."""
+    """A promise and where it was made: in a file, or in a DAG."""
 
     policy: Policy
     where: str
+    is_of_dag: bool = False
 
 
 class Node(NamedTuple):

@@ -74,7 +74,8 @@ def success_ratio(
     burning = [] if promised.slice else _burning(promised, events, maker.now_us)
     told = []
     if burning and promised.alert_on == "burn_rate":
-        told = [_told(policy, maker, burning, one, ended) for one in SEVERITIES]
+        least = _least(promised)
+        told = [_told(policy, maker, burning, one, ended, least) for one in SEVERITIES]
     if len(ended) < promised.min_events:
         reason = f"{len(ended)} of {promised.min_events} runs"
         state = State.INSUFFICIENT_HISTORY if ended else State.NO_DATA
@@ -104,13 +105,33 @@ LEAST_EVENTS = 3
 
 
 def _burning(promised: SuccessRatio, events: Sequence[Event], now_us: int) -> list[Burn]:
-    least = max(promised.min_events, 1 if promised.page_on_one else LEAST_EVENTS)
+    least = _least(promised)
     return burns(
         *(promised.at_least, events, now_us),
         pairs=_pairs(promised.window, least, events, now_us),
         min_events=least,
         page_on_one=promised.page_on_one,
     )
+
+
+def _least(promised: SuccessRatio) -> int:
+    return max(promised.min_events, 1 if promised.page_on_one else LEAST_EVENTS)
+
+
+def _calm(one: Burn, failures: int, *, is_enough: bool) -> str:
+    """Return why nobody is told of a budget that burns fast; nothing where it burns slowly."""
+    if one.long_rate < one.pair.factor:
+        return ""
+    if not is_enough:
+        return f"{one.long_events} runs are too few to tell, "
+    if one.short_rate < one.pair.factor:
+        return "the short window is calm, "
+    return "one failure alone tells nobody, " if failures == 1 else ""
+
+
+def _rounded(length: timedelta) -> str:
+    """Return a window to the second: it may be stretched to what is usual."""
+    return format_duration(timedelta(seconds=round(length.total_seconds())))
 
 
 def _pairs(window: timedelta, least: int, events: Sequence[Event], now_us: int) -> tuple[Pair, ...]:
@@ -138,6 +159,7 @@ def _told(
     burning: Sequence[Burn],
     severity: Severity,
     ended: Sequence[tuple[RunFact, Event]],
+    least: int,
 ) -> Evaluation:
     """Return whether a budget burns so fast that it is a page, or a ticket."""
     mine = [one for one in burning if one.pair.severity == severity]
@@ -147,7 +169,8 @@ def _told(
     failed = [run for run, event in ended if not event.good and event.at_us > from_us]
     rate = worst.long_rate if isfinite(worst.long_rate) else None
     spent = budget(getattr(policy.objective, "at_least", 1.0), [event for _, event in ended])
-    windows = f"{format_duration(worst.pair.long)} and {format_duration(worst.pair.short)}"
+    windows = f"{_rounded(worst.pair.long)} and {_rounded(worst.pair.short)}"
+    calm = "" if fired else _calm(worst, len(failed), is_enough=worst.long_events >= least)
     return maker.make(
         State.AT_RISK if fired else State.OK,
         f"{BURN}{severity}",
@@ -155,7 +178,7 @@ def _told(
         observed=rate,
         threshold=worst.pair.factor,
         unit="times",
-        reason=f"in the last {windows}; {_left(spent)}",
+        reason=f"{calm}in the last {windows}; {_left(spent)}",
         severity=severity if policy.severity == "page" else "ticket",
     )
 

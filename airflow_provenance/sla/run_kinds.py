@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from airflow_provenance.domain.run import RunState
+from airflow_provenance.sla.amounts import amount_text
 from airflow_provenance.sla.calendar import local_day
 from airflow_provenance.sla.durations import microseconds
 from airflow_provenance.sla.evaluation import Evaluation, Maker, State
@@ -82,7 +83,8 @@ def duration(
                 "due_us": started_us + limit_us,
             }
             if until_us - started_us > limit_us:
-                broke = {"breached_us": started_us + limit_us}
+                over = amount_text((until_us - started_us - limit_us) / 1e6, "s")
+                broke = {"breached_us": started_us + limit_us, "reason": f"{over} too long"}
                 found.append(maker.make(State.BREACHED, period, group, **shared, **broke))
             else:
                 found.append(

@@ -75,8 +75,8 @@ def stands(store: Store, rows: Sequence[PolicyRow], evaluated_us: int, now_us: i
         last = newest(of_it) if of_it else None
         broken = last_broken(of_it)
         why, runs = "", frozenset(() if last is None else last.runs)
-        if last is None or last.state in _WITHOUT_VERDICT:
-            why, of_why = _why(row, provenance, evaluated_us)
+        if last is None or last.state != "ok":
+            why, of_why = _why(row, provenance, evaluated_us, last)
             runs = runs.union(of_why)
         if broken is not None:
             runs = runs.union(*(one.runs for one in of_it if one.period == broken.period))
@@ -89,13 +89,19 @@ def _in_order(row: PolicyRow, found: Iterable[EvaluationChange]) -> list[Evaluat
     return sorted(found, key=lambda one: (one.due_us or 0 if by_due else 0, one.seq))
 
 
-def _why(row: PolicyRow, provenance: Provenance, at_us: int) -> tuple[str, tuple[int, ...]]:
-    """Return why there is no verdict, and by which runs: that can be told at any time."""
+def _why(
+    row: PolicyRow, provenance: Provenance, at_us: int, last: EvaluationChange | None
+) -> tuple[str, tuple[int, ...]]:
+    """Return why a promise stands so, and by which runs: that can be told at any time."""
     try:
-        one = newest(evaluate(from_plain(json.loads(row.body)), provenance, at_us))
+        found = evaluate(from_plain(json.loads(row.body)), provenance, at_us)
     except PolicyError as error:
         return str(error), ()
-    return one.reason, one.runs
+    if last is None or last.state in _WITHOUT_VERDICT:
+        one = newest(found)
+        return one.reason, one.runs
+    same = [one for one in found if one.period == last.period]
+    return (same[-1].reason, same[-1].runs) if same else ("", ())
 
 
 def since_us(one: EvaluationChange) -> int:
@@ -110,11 +116,11 @@ def stand_json(stand: Stand) -> dict[str, Any]:
         "policy": row.policy_id,
         "revision": row.revision,
         "where": row.place,
-        "in_force_since": format_time(row.since_us),
+        "in_force_since": format_time(row.since_us or None),
         "next_due_at": format_time(row.next_us),
         "promise": json.loads(row.body),
         "state": "pending",
-        "since": format_time(row.since_us),
+        "since": format_time(row.since_us or None),
         "reason": stand.why,
         "last_broken_at": None if stand.broken is None else format_time(stand.broken.at_us),
         "last_broken_period": None if stand.broken is None else stand.broken.period,

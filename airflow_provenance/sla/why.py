@@ -12,6 +12,7 @@ from airflow_provenance.domain.clock import format_time
 from airflow_provenance.domain.identity import WireKey
 from airflow_provenance.domain.run import RunState
 from airflow_provenance.errors import PolicyError
+from airflow_provenance.lineage.short import is_named
 from airflow_provenance.sla.attribution import Asked, Attribution, Hop, attribute
 from airflow_provenance.sla.deadlines import due_windows
 from airflow_provenance.sla.durations import format_duration
@@ -21,6 +22,7 @@ from airflow_provenance.sla.objectives import Deadline, Duration
 from airflow_provenance.sla.periods import in_periods
 from airflow_provenance.sla.policy import Target
 from airflow_provenance.sla.prediction import Known
+from airflow_provenance.sla.words import verdict_text
 from airflow_provenance.store.base import RunQuery
 
 if TYPE_CHECKING:
@@ -141,6 +143,24 @@ def blast_radius(store: ProvenanceReader, policies: Iterable[Policy], found: Att
         return Blast()
     job, ids = found.ranked[0].job, [*found.ranked[0].runs]
     ids += [view.id for view in store.runs(RunQuery(job=job, state=RunState.COMPLETE, limit=3))]
+    return _downstream(store, policies, ids)
+
+
+def blast_of_data(
+    store: ProvenanceReader, policies: Iterable[Policy], policy: Policy, one: Evaluation
+) -> Blast:
+    """Return what is downstream of bad data: of the runs that made it, or of what they checked."""
+    ids = list(one.runs)
+    if policy.target.dataset is not None:
+        # Who checked a dataset made nothing of it: what was checked leads on.
+        sources = {edge.src for edge in store.trace(ids, "upstream", 1)}
+        versions = store.versions_by_id(sources).values()
+        named = policy.target.dataset_name
+        ids += [view.id for view in versions if is_named(view.dataset, named)]
+    return _downstream(store, policies, ids)
+
+
+def _downstream(store: ProvenanceReader, policies: Iterable[Policy], ids: list[int]) -> Blast:
     edges = store.trace(ids, "downstream", _DEPTH)
     reached = {edge.dst for edge in edges} | set(ids)
     datasets = {"/".join(one.dataset) for one in store.versions_by_id(reached).values()}
@@ -193,12 +213,17 @@ def why_json(one: Evaluation, found: Attribution, blast: Blast) -> dict[str, Any
             }
             for hop in found.ranked
         ],
-        "downstream": {
-            "datasets": list(blast.datasets),
-            "dags": list(blast.dags),
-            "owners": list(blast.owners),
-            "promises": list(blast.promises),
-        },
+        "downstream": blast_json(blast),
+    }
+
+
+def blast_json(blast: Blast) -> dict[str, list[str]]:
+    """Return what is downstream as JSON."""
+    return {
+        "datasets": list(blast.datasets),
+        "dags": list(blast.dags),
+        "owners": list(blast.owners),
+        "promises": list(blast.promises),
     }
 
 
@@ -214,23 +239,26 @@ _SAID = {
 
 
 def why_words(one: Evaluation, found: Attribution, blast: Blast) -> list[str]:
-    """Return an attribution as lines: the lateness, the causes, what is downstream."""
+    """Return an attribution as lines: the verdict, the lateness, the causes, what is downstream."""
     spare = _text(abs(found.spare_us))
     room = f"{spare} to spare" if found.spare_us >= 0 else f"{spare} too little"
     late = f"late by {_text(found.late_us)}" if found.late_us >= 0 else "not late yet"
-    lines = [f"{one.policy_id} {one.period}: {late}; usually there is {room}."]
+    lines = [verdict_text(one), f"  {late}; usually there is {room}"]
     for hop in found.ranked:
         if hop.excess_us <= 0 or found.share(hop) < _LEAST_SHARE:
             continue
         lines.append(f"  {found.share(hop):4.0%}  {hop_words(hop)}")
-    for title, names in (
+    return [*lines, *blast_words(blast)]
+
+
+def blast_words(blast: Blast) -> list[str]:
+    """Return what is downstream as lines."""
+    told = (
         ("datasets", blast.datasets),
         ("promises", blast.promises),
         ("owners", blast.owners),
-    ):
-        if names:
-            lines.append(f"  downstream {title}: {', '.join(names)}")
-    return lines
+    )
+    return [f"  downstream {title}: {', '.join(names)}" for title, names in told if names]
 
 
 _LEAST_SHARE = 0.01

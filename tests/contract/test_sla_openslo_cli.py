@@ -132,7 +132,7 @@ def test_lint_reads_documents_and_tells_what_is_not_taken_over(
     # And it is judged as any other.
     at = ["--at", "2026-03-02T07:00:00Z", "--file", str(shop), "--store", store]
     assert main(["sla", "evaluate", *at]) == 0
-    assert capsys.readouterr().out.splitlines()[1].split()[:3] == ["search-works", "ok", "1"]
+    assert capsys.readouterr().out.splitlines()[1].split()[:3] == ["search-works", "ok", "100"]
 
 
 def test_an_export_has_the_promises_of_the_settings(

@@ -129,6 +129,20 @@ def test_runs_by_hand_are_told_where_only_scheduled_ones_count(
     assert shelf.status("quick", "--file", str(shelf.file), code=1)["state"] == "breached"
 
 
+def test_a_promise_that_nobody_has_evaluated_yet_is_listed(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.checked(1, passed=True)
+    shelf.watch()
+    shelf.file.write_text(PROMISES + PROMISES.partition("\n")[2].replace("id: ", "id: new-"))
+    monkeypatch.setenv("AIRFLOW__PROVENANCE__SLA_FILES", str(shelf.file))
+
+    told = shelf.status("new-quick")
+
+    assert (told["state"], told["since"]) == ("pending", None)
+    assert told["reason"].startswith("not evaluated yet: the service's role evaluate will")
+
+
 def test_a_run_that_another_dag_triggered_counts(shelf: Shelf) -> None:
     shelf.ran(1, "operator_triggered", 1)
 

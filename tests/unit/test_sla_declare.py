@@ -99,3 +99,8 @@ sys.stdout.write(str([one for one in sys.modules if one.startswith("airflow_prov
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_an_objective_that_is_none_is_told_in_a_line(dag: Any) -> None:
+    with pytest.raises(PolicyError, match="what is promised is a str: give an objective"):
+        promise(dag, "by nine")  # type: ignore[arg-type]
