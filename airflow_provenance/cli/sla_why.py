@@ -58,8 +58,18 @@ def found(store: Store, declared: Sequence[Policy], asked: Asked, names: Names) 
     if told.data is not None and told.blast is not None:
         downstream = blast_json(told.blast)
         return Told(
-            {**evaluation_json(one), "why": data_json(told.data), "downstream": downstream},
-            [verdict_text(one), *why_lines(told.data, names), *blast_words(told.blast)],
+            {
+                **evaluation_json(one),
+                "explanation": told.explanation,
+                "why": data_json(told.data),
+                "downstream": downstream,
+            },
+            [
+                verdict_text(one),
+                *([f"  {names.text(told.explanation)}"] if told.explanation else []),
+                *why_lines(told.data, names),
+                *blast_words(told.blast),
+            ],
         )
     said = [text for text in (one.cause, told.error) if text]
     nothing = [] if one.reason else ["Nothing that was recorded says why."]

@@ -11,7 +11,7 @@ from airflow_provenance.errors import PolicyError
 from airflow_provenance.lineage.why import why_nodes
 from airflow_provenance.sla.evaluate import evaluate
 from airflow_provenance.sla.evaluation import Evaluation, State
-from airflow_provenance.sla.explanation import OF_DATA, last_error
+from airflow_provenance.sla.explanation import OF_DATA, explain_data, last_error
 from airflow_provenance.sla.ledger import recorded_with_ledger
 from airflow_provenance.sla.objectives import Deadline, Duration
 from airflow_provenance.sla.why import Blast, blast_of_data, blast_radius, why_late
@@ -37,6 +37,7 @@ class Broken(NamedTuple):
     blast: Blast | None = None
     data: Why | None = None
     error: str | None = None
+    explanation: str | None = None  # of data, in a line
 
 
 def broken_period(store: Store, policy: Policy, period: str | None, at_us: int) -> Evaluation:
@@ -91,7 +92,12 @@ def what_broke(
         answer = why_nodes(seen, one.runs)
         wanted = getattr(policy.objective, "assertions", ())
         answer.findings.sort(key=lambda found: found.outcome.name not in wanted)
-        return Broken(one, data=answer, blast=blast_of_data(seen, declared, policy, one))
+        return Broken(
+            one,
+            data=answer,
+            blast=blast_of_data(seen, declared, policy, one),
+            explanation=explain_data(seen, policy, one.runs),
+        )
     return Broken(one, error=last_error(seen, one.runs))
 
 

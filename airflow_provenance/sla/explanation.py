@@ -72,7 +72,7 @@ def explain(store: Store, policy: Policy, change: EvaluationChange, now_us: int)
     if isinstance(policy.objective, Deadline | Duration):
         return _late(store, policy, change, now_us) or last_error(store, change.runs)
     if isinstance(policy.objective, OF_DATA):
-        return _data(store, policy, change.runs)
+        return explain_data(store, policy, change.runs)
     return last_error(store, change.runs)
 
 
@@ -126,7 +126,14 @@ def _share(share: float) -> str:
     return "" if share >= 1 else f"{share:.0%} of it: "
 
 
-def _data(store: Store, policy: Policy, runs: tuple[int, ...]) -> str | None:
+def explain_data(store: ProvenanceReader, policy: Policy, runs: tuple[int, ...]) -> str | None:
+    """Return which data made a promise about data break, as far as checks say so.
+
+    Args:
+        store: what was recorded.
+        policy: the promise, of one of the kinds `OF_DATA`.
+        runs: that it was judged by.
+    """
     answer = why_nodes(store, runs)
     if isinstance(policy.objective, Completeness):
         return _left_out(store, runs, answer.findings)
@@ -139,7 +146,9 @@ def _data(store: Store, policy: Policy, runs: tuple[int, ...]) -> str | None:
     return None
 
 
-def _left_out(store: Store, runs: tuple[int, ...], findings: Iterable[Finding]) -> str | None:
+def _left_out(
+    store: ProvenanceReader, runs: tuple[int, ...], findings: Iterable[Finding]
+) -> str | None:
     """Return how many rows were left out, and which check of what was read fails as many."""
     docs = store.run_docs(runs)
     facts = [run_fact(view, docs[view.id]) for view in store.runs_by_id(runs).values()]
