@@ -295,7 +295,7 @@ def _say_commands(
     same = [run.id for run in seen.runs if run.id != last.run_id and run.job == _job(seen, last)]
     if same:
         say(f"  airflow-provenance compare {same[-1]} {last.run_id}")
-    for command in dict.fromkeys(one["next_step"] for one in notices if one["next_step"]):
+    if command := next((one["next_step"] for one in notices if one["next_step"]), None):
         say(f"  {command}")
     say("  airflow-provenance sla report")
     say("  airflow-provenance doctor")
