@@ -69,7 +69,13 @@ def brief_of(doc: RunDoc) -> RunBrief:
         terminal_us=None if doc.terminal is None else doc.terminal[0],
         first_end_us=doc.first_end_us,
         is_recorded=told_number(doc, "ended_at") is not None,
-        writes=tuple(amounts_of(io, OUTPUT_STATISTICS) for io in doc.outputs.values()),
+        # In an order that does not hang on what a store returns first.
+        writes=tuple(
+            sorted(
+                (amounts_of(io, OUTPUT_STATISTICS) for io in doc.outputs.values()),
+                key=lambda one: (one.dataset, one.partition or ""),
+            )
+        ),
         consumed=() if doc.consumed is None else tuple(map(_source, doc.consumed[2])),
     )
 

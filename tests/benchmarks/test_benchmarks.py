@@ -88,7 +88,7 @@ def test_all_benchmarks_run(
         assert figures["count"] == 2
         assert low <= figures["difference"] <= high
     lines = result["overview"]
-    benchmarks = {"ingest", "trace", "hashing", "http", "beside", "hook", "task"}
+    benchmarks = {"ingest", "trace", "hashing", "http", "beside", "hook", "task", "tick"}
     assert {line["name"].partition(" ")[0].rstrip(",") for line in lines} == benchmarks
     for line in lines:
         assert line["figure"]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provenance.sla.policy import RUN_TYPES
 from tests.integration.test_flights_dag import Airflow
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
@@ -83,8 +84,7 @@ def test_airflows_own_deadlines_become_promises(declared: dict[str, Any]) -> Non
             "since": "queued",
         },
     }
-    every = {"scheduled", "backfill", "manual", "asset_triggered"}
-    assert all(set(one["runs"]) == every for one in promised.values())
+    assert all(set(one["runs"]) == set(RUN_TYPES) for one in promised.values())
     assert {(one["severity"], one["zone"]) for one in promised.values()} == {
         ("page", "Europe/Berlin")
     }

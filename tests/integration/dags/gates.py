@@ -45,14 +45,17 @@ with DAG("waits", schedule=None, start_date=pendulum.datetime(2013, 1, 1)):
     orders = Asset("s3://lake/orders")
     every = {"poke_interval": 0.5, "timeout": 60}
     FreshnessSensor(task_id="there", dataset="pg/orders", at_most=timedelta(days=1), **every)
-    FreshnessSensor(task_id="deferred", dataset=orders, at_most=timedelta(days=1), **every)
-    FreshnessSensor(
+    deferred = FreshnessSensor(
+        task_id="deferred", dataset=orders, at_most=timedelta(days=1), **every
+    )
+    pokes = FreshnessSensor(
         task_id="pokes",
         dataset=orders,
         since="{{ (logical_date or dag_run.run_after).isoformat() }}",
         deferrable=False,
         **every,
     )
+    deferred >> pokes  # a test runs one after the other: who pokes would wait in vain
     FreshnessSensor(
         task_id="in_vain",
         dataset="pg/nobody",
