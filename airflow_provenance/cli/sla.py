@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from airflow_provenance import settings, wiring
-from airflow_provenance.cli import alerts, sla_openslo, sla_report, sla_status, sla_why
+from airflow_provenance.cli import alerts, sla_openslo, sla_report, sla_status, sla_suggest, sla_why
 from airflow_provenance.cli.output import (
     add_common,
     add_long,
@@ -101,6 +101,7 @@ def register(commands: Any) -> None:
         add_common(one)
         one.set_defaults(function=function)
     sla_report.register(actions)
+    sla_suggest.register(actions)
     sla_openslo.register(actions, _read)
     alerts.register(actions)
 
