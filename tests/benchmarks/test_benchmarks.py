@@ -96,7 +96,7 @@ def test_all_benchmarks_run(
         assert len(line["load"]) == 2
         assert line["took_s"] > 0
     printed = capsys.readouterr().out
-    assert "[1/5] ingest: events 4000" in printed
+    assert "[1/6] ingest: events 4000" in printed
     assert all(line["name"] in printed.partition("Overview")[2] for line in lines)
     assert "Ingest:" in printed
     assert "Trace:" in printed
