@@ -79,8 +79,8 @@ class Deliverer:
         chance = chance or random.Random()  # noqa: S311 - spreads retries
         self._sender = Sender(store, channels, told, clock, chance)
         self._state: AlertState | None = None
-        self._explainer = Explainer(store, told.clean)
         self._promises: dict[str, _InForce] = {}
+        self._explainer = Explainer(store, told.clean, self._body)
         self._next_expiry_us = 0
 
     def run_once(
@@ -141,6 +141,9 @@ class Deliverer:
                     old = _in_force(row.body)
                 self._promises[row.policy_id] = old
         return {name: one.hold_us for name, one in self._promises.items()}
+
+    def _body(self, policy_id: str) -> str | None:
+        return None if (one := self._promises.get(policy_id)) is None else one.body
 
     def _can_explain(self, above: Alert, below: Alert) -> bool:
         kinds = [

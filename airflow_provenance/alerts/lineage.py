@@ -28,6 +28,7 @@ class Lineage:
         self._store = store
         self._known: dict[tuple[str, tuple[int, ...]], frozenset[str]] = {}
         self._runs: dict[tuple[str, tuple[int, ...]], frozenset[int]] = {}
+        self._whole: dict[tuple[int, ...], frozenset[int]] = {}
 
     def __call__(self, alert: Alert, targets: Collection[str]) -> frozenset[str]:
         """Return those of the targets that are upstream of what an alert is about."""
@@ -53,13 +54,19 @@ class Lineage:
         if key not in self._runs:
             if len(self._runs) >= _KNOWN:
                 self._runs.clear()
-            start = set(below.change.runs)
-            start |= {each.id for one in [*start] for each in self._store.children(one)}
+            start = self._with_tasks(below.change.runs)
             nodes = {edge.src for edge in self._store.trace(sorted(start), "upstream", None)}
             self._runs[key] = frozenset(self._store.runs_by_id(nodes - start))
-        mine = set(above.change.runs)
-        mine |= {each.id for one in [*mine] for each in self._store.children(one)}
-        return bool(mine & self._runs[key])
+        return not self._runs[key].isdisjoint(self._with_tasks(above.change.runs))
+
+    def _with_tasks(self, runs: tuple[int, ...]) -> frozenset[int]:
+        """Return runs with those that they are the parent of; asked once for each alert."""
+        if runs not in self._whole:
+            if len(self._whole) >= _KNOWN:
+                self._whole.clear()
+            inner = {each.id for one in runs for each in self._store.children(one)}
+            self._whole[runs] = frozenset(runs) | inner
+        return self._whole[runs]
 
     def _names(self, target: str) -> frozenset[str]:
         """Return a target by the names that `_above` gives."""

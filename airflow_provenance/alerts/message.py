@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from airflow_provenance.domain.alert import Item, Notice
 
-_SHOWN = 20  # of what is affected; the others are counted
+SHOWN = 20  # of what is affected; the others are counted
 Status = Literal["firing", "acknowledged", "resolved"]
 _WORDS = {
     "update": "changed: ",
@@ -118,10 +118,10 @@ def message_of(notice: Notice, clean: Cleaner, base_url: str | None = None) -> M
         others = f" in {len(items)} periods"
     title = f"[{notice.severity}] {_WORDS.get(notice.kind, '')}{name} {verb}{others}"
     facts: list[tuple[str, str]] = []
-    for each in items[:_SHOWN]:
+    for each in items[:SHOWN]:
         facts += _facts(each, clean)
-    if len(items) > _SHOWN:
-        facts.append(("more", f"{len(items) - _SHOWN} not shown"))
+    if len(items) > SHOWN:
+        facts.append(("more", f"{len(items) - SHOWN} not shown"))
     if notice.firing and notice.resolved:
         facts.append(("over", ", ".join(clean.name(each.policy) for each in notice.resolved)))
     if notice.by:
@@ -184,8 +184,8 @@ def _facts(item: Item, clean: Cleaner) -> list[tuple[str, str]]:
     if item.affected:
         told = (f"{clean.name(one.policy)} ({clean.name(one.target)})" for one in item.affected)
         names = [*dict.fromkeys(told)]  # one promise may be broken in several periods
-        rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        found.append((f"affected ({len(names)})", ", ".join(names[:_SHOWN]) + rest))
+        rest = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        found.append((f"affected ({len(names)})", ", ".join(names[:SHOWN]) + rest))
     if (words := _cause(item, clean)) is not None:
         found.append(("cause", words))
     if item.owner:

@@ -144,7 +144,7 @@ def _lint(options: argparse.Namespace) -> int:
             }
         )
     else:
-        for one in (*problems, *map(str, sla_openslo.notes(options.files))):
+        for one in (*problems, *map(str, sla_openslo.notes(_files(options)))):
             tell(one)
         if not problems:
             say(f"{len(found)} promises, nothing wrong.")
@@ -322,9 +322,10 @@ def _why(options: argparse.Namespace) -> int:
     store = wiring.open_store(options.store)
     try:
         declared = [one.policy for one in _good(options, store)]
-        asked = sla_why.Asked(options.promise, options.period, at_us)
-        if options.promise not in {one.id for one in declared}:
+        policy = next((one for one in declared if one.id == options.promise), None)
+        if policy is None:
             raise _unnamed(options, options.promise, [one.id for one in declared])
+        asked = sla_why.Asked(policy, options.period, at_us)
         told = sla_why.found(store, declared, asked, names_of(store, options))
     finally:
         store.close()

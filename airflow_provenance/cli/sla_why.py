@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provenance.cli.why import why_lines
-from airflow_provenance.errors import PolicyError
 from airflow_provenance.lineage.answers import why_json as data_json
 from airflow_provenance.sla.broken import broken_period, what_broke
 from airflow_provenance.sla.evaluation import evaluation_json
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 class Asked(NamedTuple):
     """Which promise, which of its periods (None: the newest that was broken), and when."""
 
-    promise: str
+    policy: Policy
     period: str | None
     at_us: int
 
@@ -45,13 +44,10 @@ def found(store: Store, declared: Sequence[Policy], asked: Asked, names: Names) 
         names: how datasets are named in lines.
 
     Raises:
-        PolicyError: there is no such promise or period, or it was not broken.
+        PolicyError: there is no such period, or it was not broken.
     """
-    policy = next((one for one in declared if one.id == asked.promise), None)
-    if policy is None:
-        raise PolicyError(f"no promise is named {asked.promise!r}: 'sla status' lists them")
-    one = broken_period(store, policy, asked.period, asked.at_us)
-    told = what_broke(store, store, declared, policy, one, asked.at_us)
+    one = broken_period(store, asked.policy, asked.period, asked.at_us)
+    told = what_broke(store, store, declared, asked.policy, one, asked.at_us)
     if told.late is not None and told.blast is not None:
         late = one, told.late, told.blast
         return Told(why_json(*late), why_words(*late))

@@ -12,7 +12,7 @@ from airflow_provenance.lineage.why import why_nodes
 from airflow_provenance.sla.evaluate import evaluate
 from airflow_provenance.sla.evaluation import Evaluation, State
 from airflow_provenance.sla.explanation import OF_DATA, explain_data, last_error
-from airflow_provenance.sla.ledger import recorded_with_ledger
+from airflow_provenance.sla.ledger import with_history
 from airflow_provenance.sla.objectives import Deadline, Duration
 from airflow_provenance.sla.why import Blast, blast_of_data, blast_radius, why_late
 from airflow_provenance.sla.words import period_text
@@ -23,10 +23,7 @@ if TYPE_CHECKING:
     from airflow_provenance.lineage.why import Why
     from airflow_provenance.sla.attribution import Attribution
     from airflow_provenance.sla.policy import Policy
-    from airflow_provenance.sla.recorded import RecordedProvenance
     from airflow_provenance.store.base import ProvenanceReader, Store
-
-_BACK_US = 41 * 86_400_000_000
 
 
 class Broken(NamedTuple):
@@ -54,7 +51,7 @@ def broken_period(store: Store, policy: Policy, period: str | None, at_us: int) 
     """
     periods = [
         one
-        for one in evaluate(policy, _provenance(store, policy, at_us), at_us)
+        for one in evaluate(policy, with_history(store, policy, at_us), at_us)
         if period in (one.period, period_text(one.period))
         or (period is None and (one.is_miss or one.state is State.AT_RISK))
     ]
@@ -86,7 +83,7 @@ def what_broke(
         PolicyError: nothing is known of what it is about.
     """
     if isinstance(policy.objective, Deadline | Duration):
-        late = why_late(policy, _provenance(store, policy, at_us), one, at_us)
+        late = why_late(policy, with_history(store, policy, at_us), one, at_us)
         return Broken(one, late=late, blast=blast_radius(seen, declared, late))
     if isinstance(policy.objective, OF_DATA) and one.runs:
         answer = why_nodes(seen, one.runs)
@@ -96,11 +93,6 @@ def what_broke(
             one,
             data=answer,
             blast=blast_of_data(seen, declared, policy, one),
-            explanation=explain_data(seen, policy, one.runs),
+            explanation=explain_data(seen, policy, one.runs, answer),
         )
     return Broken(one, error=last_error(seen, one.runs))
-
-
-def _provenance(store: Store, policy: Policy, at_us: int) -> RecordedProvenance:
-    dags = {policy.target.dag} if policy.target.dag is not None else set[str]()
-    return recorded_with_ledger(store, dags, at_us - _BACK_US)

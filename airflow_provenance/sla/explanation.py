@@ -17,7 +17,7 @@ from airflow_provenance.lineage.why import why_nodes
 from airflow_provenance.sla import causes
 from airflow_provenance.sla.amounts import moment_text
 from airflow_provenance.sla.evaluation import Evaluation, State
-from airflow_provenance.sla.ledger import recorded_with_ledger
+from airflow_provenance.sla.ledger import with_history
 from airflow_provenance.sla.objectives import (
     Completeness,
     DataQuality,
@@ -34,12 +34,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from airflow_provenance.domain.evaluation_change import EvaluationChange
-    from airflow_provenance.lineage.why import Finding
+    from airflow_provenance.lineage.why import Finding, Why
     from airflow_provenance.sla.policy import Policy
     from airflow_provenance.store.base import ProvenanceReader, Store
 
 OF_DATA = DataQuality | Completeness | Volume | SchemaContract
-_BACK_US = 41 * 86_400_000_000  # what is usual is learned from the runs of this time
 _MOST_LETTERS = 200
 # What `expectations` saw of Airflow; of the others there is no more to say than the cause.
 _OF_AIRFLOW = {
@@ -72,7 +71,7 @@ def explain(store: Store, policy: Policy, change: EvaluationChange, now_us: int)
     if isinstance(policy.objective, Deadline | Duration):
         return _late(store, policy, change, now_us) or last_error(store, change.runs)
     if isinstance(policy.objective, OF_DATA):
-        return explain_data(store, policy, change.runs)
+        return explain_data(store, policy, change.runs, why_nodes(store, change.runs))
     return last_error(store, change.runs)
 
 
@@ -97,8 +96,7 @@ def _held(store: Store, policy: Policy, change: EvaluationChange, now_us: int) -
 def _late(store: Store, policy: Policy, change: EvaluationChange, now_us: int) -> str | None:
     if policy.target.job is not None or change.due_us is None:
         return None
-    dags = {policy.target.dag} if policy.target.dag is not None else set[str]()
-    provenance = recorded_with_ledger(store, dags, now_us - _BACK_US)
+    provenance = with_history(store, policy, now_us)
     one = Evaluation(
         policy_id=policy.id,
         revision=change.revision,
@@ -126,15 +124,17 @@ def _share(share: float) -> str:
     return "" if share >= 1 else f"{share:.0%} of it: "
 
 
-def explain_data(store: ProvenanceReader, policy: Policy, runs: tuple[int, ...]) -> str | None:
+def explain_data(
+    store: ProvenanceReader, policy: Policy, runs: tuple[int, ...], answer: Why
+) -> str | None:
     """Return which data made a promise about data break, as far as checks say so.
 
     Args:
         store: what was recorded.
         policy: the promise, of one of the kinds `OF_DATA`.
         runs: that it was judged by.
+        answer: why what these runs made is as it is.
     """
-    answer = why_nodes(store, runs)
     if isinstance(policy.objective, Completeness):
         return _left_out(store, runs, answer.findings)
     wanted = policy.objective.assertions if isinstance(policy.objective, DataQuality) else ()

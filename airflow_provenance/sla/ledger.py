@@ -11,9 +11,11 @@ from airflow_provenance.sla.recorded import RecordedProvenance
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from airflow_provenance.sla.policy import Policy
     from airflow_provenance.store.base import Store
 
 _DAY_US = 86_400_000_000
+_USUAL_US = 41 * _DAY_US  # what is usual is learned from the runs of this time
 
 
 def recorded_with_ledger(
@@ -39,3 +41,9 @@ def recorded_with_ledger(
         for dag_id in [kept.dag_id] if kept.dag_id else list(held):
             held.setdefault(dag_id, []).append(condition)
     return RecordedProvenance(store, expected, pauses, held, is_brief=is_brief)
+
+
+def with_history(store: Store, policy: Policy, at_us: int) -> RecordedProvenance:
+    """Return the facts that say what is usual of a promise's DAG, and what held it up."""
+    dags = {policy.target.dag} if policy.target.dag is not None else set[str]()
+    return recorded_with_ledger(store, dags, at_us - _USUAL_US)

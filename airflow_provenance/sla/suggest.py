@@ -14,6 +14,7 @@ from math import ceil
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
+from airflow_provenance.domain.run import RunState
 from airflow_provenance.sla.calendar import find_zone, local_day
 from airflow_provenance.sla.durations import format_duration
 from airflow_provenance.sla.objectives import Deadline, Duration
@@ -60,7 +61,9 @@ def suggest(
     runs = [
         one
         for one in provenance.runs(target, now_us - _BACK_US)
-        if one.succeeded and one.started_us is not None and one.ended_us is not None
+        if one.state is RunState.COMPLETE
+        and one.started_us is not None
+        and one.ended_us is not None
     ]
     if len(runs) < LEAST_RUNS:
         return []
